@@ -1,0 +1,264 @@
+//! One TOML file becomes one immutable, checked [`Config`].
+//!
+//! Deliberately not here: anything that opens a socket, a database or a
+//! plugin. Secrets are wrapped in [`Secret`], whose `Debug` prints `***`.
+//!
+//! Read [`Config`] first, then `load`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A value that must not be printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Arc<str>);
+
+impl Secret {
+    /// Wraps.
+    pub fn new(text: impl Into<Arc<str>>) -> Secret {
+        Secret(text.into())
+    }
+
+    /// The only way to the value.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// The whole configuration, checked: every reference resolves.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it came from; none for built-in configurations.
+    pub path: Option<PathBuf>,
+    /// Doors.
+    pub listen: Vec<Listen>,
+    /// Databases, by the name clients use.
+    pub databases: Vec<Arc<Database>>,
+    /// Users that may log in.
+    pub users: Vec<Arc<User>>,
+    /// Policies in order, default ones that were not mentioned included.
+    pub policies: Vec<PolicyConfig>,
+    /// How the gate treats what it cannot read.
+    pub analysis: AnalysisConfig,
+    /// Admin HTTP listener.
+    pub admin: Option<SocketAddr>,
+    /// Logging.
+    pub log: LogConfig,
+    /// Bounds.
+    pub limits: Limits,
+    /// Worker threads; 0: one per core.
+    pub workers: usize,
+    /// Where state (overrides, caches) is kept.
+    pub state_dir: Option<PathBuf>,
+}
+
+/// One door.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// Only `postgres` in this version.
+    pub protocol: Protocol,
+    /// Address; port 0 takes a free one.
+    pub address: SocketAddr,
+}
+
+/// Wire protocol of a door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// PostgreSQL, version 3.
+    Postgres,
+}
+
+/// A database as clients name it.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// Name in the start-up packet.
+    pub name: Arc<str>,
+    /// What stands behind it.
+    pub backend: Backend,
+    /// Pool settings.
+    pub pool: Pool,
+}
+
+/// What stands behind a database name.
+#[derive(Debug, Clone)]
+pub enum Backend {
+    /// A PostgreSQL server.
+    Postgres(PostgresBackend),
+    /// An embedded SQLite file (`sqlite:PATH`); `sqlite::memory:` is private to the process.
+    Sqlite {
+        /// The file; none: in memory, shared by all sessions.
+        path: Option<PathBuf>,
+    },
+}
+
+/// Where a PostgreSQL server is and as whom to go there.
+#[derive(Debug, Clone)]
+pub struct PostgresBackend {
+    /// Host name, address, or directory of a Unix socket (starts with `/`).
+    pub host: Arc<str>,
+    /// Port.
+    pub port: u16,
+    /// Database name on the server.
+    pub database: Arc<str>,
+    /// User when the client's user names no server user.
+    pub user: Arc<str>,
+    /// Password of that user.
+    pub password: Option<Secret>,
+    /// Role for catalog reads and EXPLAIN; the backend's user when absent.
+    pub operator: Option<(Arc<str>, Option<Secret>)>,
+}
+
+/// Pool settings of a database.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    /// Most server connections.
+    pub max: usize,
+    /// How long a client may wait for one.
+    pub wait_timeout: Duration,
+    /// How long connecting and logging in may take.
+    pub connect_timeout: Duration,
+    /// Idle connections older than this are closed.
+    pub idle_timeout: Duration,
+}
+
+/// A user that may log in.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// Name.
+    pub name: Arc<str>,
+    /// How the user proves to be who it says.
+    pub credential: Credential,
+    /// Databases it may use; empty: all.
+    pub databases: Vec<Arc<str>>,
+    /// Server user its statements run as, with password; none: the backend's.
+    pub server: Option<(Arc<str>, Option<Secret>)>,
+}
+
+/// How a user proves to be who it says.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// No proof; only when written out as `auth = "trust"`.
+    Trust,
+    /// A password; SCRAM-SHA-256 is spoken.
+    Password(Secret),
+    /// A SCRAM-SHA-256 verifier as in pg_authid.
+    Verifier(Secret),
+}
+
+/// What happens with a policy's answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Not asked.
+    Off,
+    /// Asked, recorded, not enforced.
+    Monitor,
+    /// Asked and enforced.
+    Enforce,
+}
+
+/// What happens when a policy faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OnFault {
+    /// The statement is refused.
+    Refuse,
+    /// The policy counts as passing.
+    Allow,
+    /// The previous version judges; without one: refuse.
+    LastGood,
+}
+
+/// One policy, as configured or by default.
+#[derive(Debug, Clone)]
+pub struct PolicyConfig {
+    /// Unique name, shown in refusals.
+    pub name: Arc<str>,
+    /// Built-in plugin name, or a path to a component.
+    pub plugin: Plugin,
+    /// Settings as JSON text, handed to `configure`.
+    pub settings: Arc<str>,
+    /// Finds the position of a settings value in the file: RFC 6901 pointer to line and column (1-based).
+    pub positions: Arc<Vec<(String, Position)>>,
+    /// Mode.
+    pub mode: Mode,
+    /// Fault behaviour.
+    pub on_fault: OnFault,
+    /// CPU time for one judgement.
+    pub budget: Duration,
+    /// Capabilities granted beyond the ordinary ones.
+    pub grants: Vec<Arc<str>>,
+    /// Patterns of databases it applies to; empty: all.
+    pub databases: Vec<Arc<str>>,
+    /// Patterns of users it applies to; empty: all.
+    pub users: Vec<Arc<str>>,
+    /// Patterns of users it does not apply to.
+    pub except_users: Vec<Arc<str>>,
+}
+
+/// Where the component of a policy is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Plugin {
+    /// Embedded in the binary.
+    BuiltIn(Arc<str>),
+    /// A file.
+    File(PathBuf),
+}
+
+/// A place in the configuration file, 1-based.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Position {
+    /// Line.
+    pub line: usize,
+    /// Column in characters.
+    pub column: usize,
+}
+
+/// How the gate treats what it cannot read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnalysisConfig {
+    /// Opaque statements: refused unless provably harmless (default), or allowed.
+    pub opaque: OpaqueMode,
+    /// Longest statement text in bytes.
+    pub text_bytes_max: usize,
+}
+
+/// What happens to statements that are not fully understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OpaqueMode {
+    /// Refused unless the leading keyword is provably harmless and nothing in the text can write.
+    Refuse,
+    /// Judged by the policies on lexical facts alone.
+    Judge,
+}
+
+/// Logging.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// JSON lines instead of text.
+    pub json: bool,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter expression.
+    pub level: String,
+    /// One event per statement.
+    pub statements: bool,
+}
+
+/// Bounds on what clients can make the gate hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Clients connected at once.
+    pub clients_max: usize,
+    /// Bytes of one protocol message.
+    pub message_bytes_max: usize,
+    /// Prepared statements per session.
+    pub prepared_max: usize,
+    /// Time from accept to authenticated.
+    pub login_timeout: Duration,
+    /// Time given to clients when draining.
+    pub drain_timeout: Duration,
+}

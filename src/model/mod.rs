@@ -1,0 +1,26 @@
+//! The shared vocabulary: plain data that every other folder speaks in.
+//!
+//! One word per concept. A *statement* is one SQL statement (a simple query
+//! string may hold several). Its *facts* are what the text proves about it. A
+//! *policy* (a rule, compiled from a *plugin*) answers with a *verdict*; all
+//! policies together give a *permit* (which carries *requirements*) or a
+//! *refusal*. A *client* is who connects, a *session* is its connection. A
+//! *frontend* is a door, a *backend* is a database.
+//!
+//! Deliberately not here: any I/O, any parser, any wire format, any policy.
+//!
+//! Read [`facts::Facts`] first.
+
+pub mod client;
+pub mod code;
+pub mod error;
+pub mod facts;
+pub mod refusal;
+pub mod verdict;
+
+pub use client::{Client, SessionFacts, TransactionState};
+pub use code::{Access, Dialect, Effects, Kind, Predicate, Traits, Via};
+pub use error::{ErrorKind, Side, UserFacing, UserMessage};
+pub use facts::{Analysis, Facts, FunctionUse, Literal, Problem, Relation, Setting, Statement};
+pub use refusal::{Refusal, Severity};
+pub use verdict::{Alert, Decision, Measure, Notice, Requirement, RequirementKind, Response, Verdict};
