@@ -15,6 +15,7 @@ pub mod client;
 pub mod code;
 pub mod error;
 pub mod facts;
+pub mod pattern;
 pub mod refusal;
 pub mod verdict;
 
