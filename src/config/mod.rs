@@ -3,10 +3,29 @@
 //! Deliberately not here: anything that opens a socket, a database or a
 //! plugin. Secrets are wrapped in [`Secret`], whose `Debug` prints `***`.
 //!
-//! Read [`Config`] first, then `load`.
+//! Read [`Config`] first, then [`load()`].
+
+mod diagnostic;
+mod load;
+mod page;
+mod policies;
+mod reader;
+pub mod reference;
+mod settings;
+mod source;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use diagnostic::{Diagnostic, Level, Place, nearest};
+pub use load::{load, load_without_secrets, parse, read};
+#[cfg(test)]
+pub(crate) use page::check_page;
+pub use page::markdown;
+pub use source::Source;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +56,8 @@ impl std::fmt::Debug for Secret {
 pub struct Config {
     /// The file it came from; none for built-in configurations.
     pub path: Option<PathBuf>,
+    /// What somebody should look at, though the file can be used.
+    pub warnings: Vec<Diagnostic>,
     /// Doors.
     pub listen: Vec<Listen>,
     /// Databases, by the name clients use.
@@ -59,6 +80,58 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
 }
 
+/// The default policies, by the name of their plugin.
+pub const DEFAULT_POLICIES: &[&str] = &[
+    "honeytoken",
+    "table-limit",
+    "rate-limit",
+    "plan-guard",
+    "require-where",
+];
+
+impl Default for Config {
+    /// No database and no user; one door; the default policies, enforced.
+    fn default() -> Self {
+        let mut policies = Vec::new();
+        policies::append_defaults(&mut policies, Mode::Enforce);
+        Config {
+            path: None,
+            warnings: Vec::new(),
+            listen: vec![Listen::default()],
+            databases: Vec::new(),
+            users: Vec::new(),
+            policies,
+            analysis: AnalysisConfig::default(),
+            admin: None,
+            log: LogConfig::default(),
+            limits: Limits::default(),
+            workers: 0,
+            state_dir: None,
+        }
+    }
+}
+
+impl Config {
+    /// The configuration of the demonstration: one SQLite file, one user whom
+    /// everybody may be, limits and a trap on its tables. For a loopback address.
+    pub fn builtin_demo(sqlite_path: &Path, address: SocketAddr) -> Config {
+        let mut config =
+            parse(include_str!("demo.toml"), "demo.toml", &|_| None).unwrap_or_default();
+        config.listen = vec![Listen {
+            protocol: Protocol::Postgres,
+            address,
+        }];
+        config.databases = vec![Arc::new(Database {
+            name: Arc::from("demo"),
+            backend: Backend::Sqlite {
+                path: Some(sqlite_path.to_owned()),
+            },
+            pool: Pool::default(),
+        })];
+        config
+    }
+}
+
 /// One door.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
@@ -66,6 +139,15 @@ pub struct Listen {
     pub protocol: Protocol,
     /// Address; port 0 takes a free one.
     pub address: SocketAddr,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Listen {
+            protocol: Protocol::Postgres,
+            address: SocketAddr::from(([127, 0, 0, 1], 6432)),
+        }
+    }
 }
 
 /// Wire protocol of a door.
@@ -128,6 +210,17 @@ pub struct Pool {
     pub idle_timeout: Duration,
 }
 
+impl Default for Pool {
+    fn default() -> Self {
+        Pool {
+            max: 40,
+            wait_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(600),
+        }
+    }
+}
+
 /// A user that may log in.
 #[derive(Debug, Clone)]
 pub struct User {
@@ -139,6 +232,8 @@ pub struct User {
     pub databases: Vec<Arc<str>>,
     /// Server user its statements run as, with password; none: the backend's.
     pub server: Option<(Arc<str>, Option<Secret>)>,
+    /// Role set on the connection before the client gets it.
+    pub set_role: Option<Arc<str>>,
 }
 
 /// How a user proves to be who it says.
@@ -201,6 +296,36 @@ pub struct PolicyConfig {
     pub except_users: Vec<Arc<str>>,
 }
 
+impl PolicyConfig {
+    /// A built-in plugin under its own name, with default settings, enforced.
+    pub fn built_in(name: &str) -> PolicyConfig {
+        PolicyConfig {
+            name: Arc::from(name),
+            plugin: Plugin::BuiltIn(Arc::from(name)),
+            settings: Arc::from("{}"),
+            positions: Arc::default(),
+            mode: Mode::Enforce,
+            on_fault: OnFault::Refuse,
+            budget: Duration::from_millis(2),
+            grants: Vec::new(),
+            databases: Vec::new(),
+            users: Vec::new(),
+            except_users: Vec::new(),
+        }
+    }
+
+    /// Where a settings value stands; for a missing one, where its nearest parent does.
+    pub fn position(&self, pointer: &str) -> Option<Position> {
+        let mut pointer = pointer;
+        loop {
+            if let Some((_, position)) = self.positions.iter().find(|(known, _)| known == pointer) {
+                return Some(*position);
+            }
+            pointer = &pointer[..pointer.rfind('/')?];
+        }
+    }
+}
+
 /// Where the component of a policy is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Plugin {
@@ -228,6 +353,15 @@ pub struct AnalysisConfig {
     pub text_bytes_max: usize,
 }
 
+impl Default for AnalysisConfig {
+    fn default() -> Self {
+        AnalysisConfig {
+            opaque: OpaqueMode::Refuse,
+            text_bytes_max: 1 << 20,
+        }
+    }
+}
+
 /// What happens to statements that are not fully understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OpaqueMode {
@@ -248,6 +382,16 @@ pub struct LogConfig {
     pub statements: bool,
 }
 
+impl Default for LogConfig {
+    fn default() -> Self {
+        LogConfig {
+            json: false,
+            level: "info".to_owned(),
+            statements: true,
+        }
+    }
+}
+
 /// Bounds on what clients can make the gate hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -261,4 +405,16 @@ pub struct Limits {
     pub login_timeout: Duration,
     /// Time given to clients when draining.
     pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            clients_max: 1000,
+            message_bytes_max: 64 << 20,
+            prepared_max: 1000,
+            login_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
 }

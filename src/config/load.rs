@@ -1,0 +1,462 @@
+//! From text to [`Config`], with all problems at once.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use toml::de::{DeTable, DeValue};
+
+use super::diagnostic::Diagnostic;
+use super::reader::{At, Problems, Table};
+use super::source::Source;
+use super::values::{self, Surroundings};
+use super::{
+    AnalysisConfig, Backend, Config, Credential, Database, Limits, Listen, LogConfig, OpaqueMode,
+    Pool, Protocol, Secret, User, policies, reference,
+};
+
+/// Largest configuration file that is read.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// Reads and checks a file; passwords come from the environment where it says so.
+pub fn load(path: &Path) -> Result<Config, Vec<Diagnostic>> {
+    let text = read(path)?;
+    let mut config = parse(&text, &path.display().to_string(), &|name| {
+        std::env::var(name).ok()
+    })?;
+    config.path = Some(path.to_owned());
+    Ok(config)
+}
+
+/// Like [`load`], for a command that opens no database and lets nobody in:
+/// secrets are neither looked up nor needed.
+pub fn load_without_secrets(path: &Path) -> Result<Config, Vec<Diagnostic>> {
+    let text = read(path)?;
+    let file = path.display().to_string();
+    let folder = folder(&file);
+    let mut config = check(
+        &text,
+        &file,
+        Surroundings {
+            folder: &folder,
+            environment: None,
+        },
+    )?;
+    config.path = Some(path.to_owned());
+    Ok(config)
+}
+
+/// The text of a configuration file.
+pub fn read(path: &Path) -> Result<String, Vec<Diagnostic>> {
+    let unreadable = |why: String| vec![Diagnostic::error(format!("{}: {why}", path.display()))];
+    let size = std::fs::metadata(path)
+        .map_err(|error| unreadable(format!("cannot be read: {error}")))?
+        .len();
+    if size > FILE_BYTES_MAX {
+        return Err(unreadable("larger than a configuration can be".to_owned()));
+    }
+    let bytes =
+        std::fs::read(path).map_err(|error| unreadable(format!("cannot be read: {error}")))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()]
+            .iter()
+            .filter(|b| **b == b'\n')
+            .count()
+            + 1;
+        unreadable(format!("line {line} is not UTF-8"))
+    })
+}
+
+/// Checks a text; `file_name` is shown in diagnostics and its folder is where
+/// relative paths begin.
+pub fn parse(
+    text: &str,
+    file_name: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, Vec<Diagnostic>> {
+    let folder = folder(file_name);
+    check(
+        text,
+        file_name,
+        Surroundings {
+            folder: &folder,
+            environment: Some(environment),
+        },
+    )
+}
+
+fn folder(file_name: &str) -> std::path::PathBuf {
+    Path::new(file_name)
+        .parent()
+        .map(Path::to_owned)
+        .unwrap_or_default()
+}
+
+fn check(
+    text: &str,
+    file: &str,
+    surroundings: Surroundings<'_>,
+) -> Result<Config, Vec<Diagnostic>> {
+    let source = Source { file, text };
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        // What the reader would say about a half-read file is noise.
+        return Err(errors.iter().map(|error| syntax(error, source)).collect());
+    }
+    let problems = Problems::new(source);
+    let top = Table::open(document.get_ref(), 0..0, &reference::TOP, &problems);
+    let config = read_top(top, surroundings);
+    let list = problems.into_list();
+    if list.iter().any(Diagnostic::is_error) {
+        return Err(list);
+    }
+    Ok(Config {
+        warnings: list,
+        ..config
+    })
+}
+
+fn syntax(error: &toml::de::Error, source: Source<'_>) -> Diagnostic {
+    let (message, hint) = match error.message().split_once(", expected ") {
+        Some((message, expected)) => (message, format!("expected {expected}")),
+        None => (error.message(), String::new()),
+    };
+    let span = error.span().unwrap_or(0..0);
+    Diagnostic::error(message).hint(hint).at(source.place(span))
+}
+
+fn read_top(top: Table<'_>, surroundings: Surroundings<'_>) -> Config {
+    let databases = databases(top, surroundings);
+    let users = users(top, surroundings, &databases);
+    Config {
+        path: None,
+        warnings: Vec::new(),
+        listen: doors(top),
+        databases,
+        users,
+        policies: policies::read(top, surroundings),
+        analysis: analysis(top),
+        admin: top
+            .table("admin", &reference::ADMIN)
+            .and_then(|table| address(table, table.needed_text("address")?)),
+        log: log(top),
+        limits: limits(top),
+        workers: top.number("workers", 0..=256).unwrap_or(0),
+        state_dir: top
+            .text("state_dir")
+            .map(|path| values::relative(surroundings.folder, path.value)),
+    }
+}
+
+/// Reports names that stand twice.
+pub(super) fn unique(
+    names: &mut HashMap<String, usize>,
+    name: &At<&str>,
+    what: &str,
+    problems: &Problems<'_>,
+) {
+    let line = problems.source.position(name.span.start).line;
+    if let Some(first) = names.insert(name.value.to_owned(), line) {
+        let message = format!("the {what} `{}` stands twice", name.value);
+        problems.error(
+            name.span.clone(),
+            message,
+            format!("the first one is in line {first}"),
+        );
+    }
+}
+
+fn address(table: Table<'_>, text: At<&str>) -> Option<std::net::SocketAddr> {
+    values::address(text.value)
+        .map_err(|(message, hint)| table.problems.error(text.span, message, hint))
+        .ok()
+}
+
+fn doors(top: Table<'_>) -> Vec<Listen> {
+    if !top.table.contains_key("listen") {
+        return vec![Listen::default()];
+    }
+    let mut seen = HashMap::new();
+    let mut doors = Vec::new();
+    for table in top.tables("listen", &reference::LISTEN) {
+        table.choice("protocol", &[("postgres", Protocol::Postgres)]);
+        let Some(text) = table.needed_text("address") else {
+            continue;
+        };
+        let Some(address) = address(table, text.clone()) else {
+            continue;
+        };
+        if address.port() != 0 {
+            unique(&mut seen, &text, "address", table.problems);
+        }
+        doors.push(Listen {
+            protocol: Protocol::Postgres,
+            address,
+        });
+    }
+    doors
+}
+
+fn databases(top: Table<'_>, surroundings: Surroundings<'_>) -> Vec<Arc<Database>> {
+    let mut seen = HashMap::new();
+    let mut databases = Vec::new();
+    for table in top.tables("database", &reference::DATABASE) {
+        let name = table.needed_text("name");
+        if let Some(name) = &name {
+            unique(&mut seen, name, "database", table.problems);
+        }
+        let backend = backend(table, surroundings);
+        let pool = pool(table);
+        if let (Some(name), Some(backend)) = (name, backend) {
+            databases.push(Arc::new(Database {
+                name: Arc::from(name.value),
+                backend,
+                pool,
+            }));
+        }
+    }
+    databases
+}
+
+fn backend(table: Table<'_>, surroundings: Surroundings<'_>) -> Option<Backend> {
+    let written = table.needed_text("backend")?;
+    let complain = |(message, hint): (String, String)| {
+        table.problems.error(written.span.clone(), message, hint)
+    };
+    let backend = match surroundings.resolve(written.value).map_err(complain).ok()? {
+        Some(url) => values::backend(&url, surroundings.folder)
+            .map_err(complain)
+            .ok(),
+        None => Some(Backend::Sqlite { path: None }),
+    };
+    let password = secret(table, "password", surroundings);
+    let operator = table
+        .table("operator", &reference::OPERATOR)
+        .and_then(|operator| {
+            let password = secret(operator, "password", surroundings);
+            Some((Arc::from(operator.needed_text("user")?.value), password))
+        });
+    match backend? {
+        Backend::Postgres(mut postgres) => {
+            postgres.password = password.or(postgres.password);
+            postgres.operator = operator;
+            Some(Backend::Postgres(postgres))
+        }
+        sqlite => {
+            for key in ["password", "operator", "pool"] {
+                if let (Some(found), true) = (table.get(key), surroundings.environment.is_some()) {
+                    table.problems.warning(
+                        found.span,
+                        format!("`{key}` means nothing for SQLite"),
+                        "remove it",
+                    );
+                }
+            }
+            Some(sqlite)
+        }
+    }
+}
+
+fn secret(table: Table<'_>, key: &str, surroundings: Surroundings<'_>) -> Option<Secret> {
+    let text = table.text(key)?;
+    match surroundings.resolve(text.value) {
+        Ok(value) => Some(Secret::new(value.unwrap_or_default())),
+        Err((message, hint)) => {
+            table.problems.error(text.span, message, hint);
+            None
+        }
+    }
+}
+
+fn pool(table: Table<'_>) -> Pool {
+    let default = Pool::default();
+    let Some(table) = table.table("pool", &reference::POOL) else {
+        return default;
+    };
+    let modes = [
+        ("session", true),
+        ("transaction", false),
+        ("statement", false),
+    ];
+    if let Some(At { value: false, span }) = table.choice("mode", &modes) {
+        let message = "only session pooling is available in this version: each client holds its connection until it leaves";
+        table.problems.warning(
+            span,
+            message,
+            "write \"session\", and set `max` to the number of clients",
+        );
+    }
+    Pool {
+        max: table.number("max", 1..=100_000).unwrap_or(default.max),
+        wait_timeout: table
+            .duration("wait_timeout")
+            .unwrap_or(default.wait_timeout),
+        connect_timeout: table
+            .duration("connect_timeout")
+            .unwrap_or(default.connect_timeout),
+        idle_timeout: table
+            .duration("idle_timeout")
+            .unwrap_or(default.idle_timeout),
+    }
+}
+
+fn users(
+    top: Table<'_>,
+    surroundings: Surroundings<'_>,
+    databases: &[Arc<Database>],
+) -> Vec<Arc<User>> {
+    let mut seen = HashMap::new();
+    let mut users = Vec::new();
+    for table in top.tables("user", &reference::USER) {
+        let name = table.needed_text("name");
+        if let Some(name) = &name {
+            unique(&mut seen, name, "user", table.problems);
+        }
+        let credential = credential(table, surroundings);
+        let allowed = table.texts("databases");
+        for database in &allowed {
+            // Judged only when the databases themselves were read.
+            if !databases.is_empty()
+                && !databases.iter().any(|known| &*known.name == database.value)
+            {
+                let near =
+                    super::nearest(database.value, databases.iter().map(|known| &*known.name));
+                let hint = near
+                    .map(|name| format!("did you mean \"{name}\"?"))
+                    .unwrap_or_default();
+                table.problems.error(
+                    database.span.clone(),
+                    format!("there is no database `{}`", database.value),
+                    hint,
+                );
+            }
+        }
+        let server = table.table("server", &reference::SERVER);
+        let password = server.and_then(|server| secret(server, "password", surroundings));
+        let text = |key| {
+            server
+                .and_then(|server: Table<'_>| server.text(key))
+                .map(|text| Arc::from(text.value))
+        };
+        let (server, set_role) = (text("user").map(|user| (user, password)), text("set_role"));
+        let (Some(name), Some(credential)) = (name, credential) else {
+            continue;
+        };
+        let databases = allowed
+            .iter()
+            .map(|database| Arc::from(database.value))
+            .collect();
+        users.push(Arc::new(User {
+            name: Arc::from(name.value),
+            credential,
+            databases,
+            server,
+            set_role,
+        }));
+    }
+    users
+}
+
+fn credential(table: Table<'_>, surroundings: Surroundings<'_>) -> Option<Credential> {
+    let trust = table.choice("auth", &[("scram-sha-256", false), ("trust", true)]);
+    let password = table.text("password");
+    match (trust, password) {
+        (Some(At { value: true, .. }), None) => Some(Credential::Trust),
+        (Some(At { value: true, span }), Some(_)) => {
+            let message =
+                "the user has a password, but `auth = \"trust\"` lets everybody in without it";
+            table.problems.error(span, message, "remove one of the two");
+            None
+        }
+        (_, None) if table.table.contains_key("password") => None,
+        (_, None) => {
+            let hint = "add `password = \"env:NAME\"`, or `auth = \"trust\"` to let everybody in under this name";
+            table
+                .problems
+                .error(table.span(), "the user has no password", hint);
+            None
+        }
+        (_, Some(text)) => {
+            let complain = |(message, hint): (String, String)| {
+                table.problems.error(text.span.clone(), message, hint)
+            };
+            let Some(value) = surroundings.resolve(text.value).map_err(complain).ok()? else {
+                return Some(Credential::Password(Secret::new("")));
+            };
+            if value.is_empty() {
+                let message = "the password is empty".to_owned();
+                complain((
+                    message,
+                    "set one, or write `auth = \"trust\"` to let everybody in under this name"
+                        .to_owned(),
+                ));
+                return None;
+            }
+            values::credential(value).map_err(complain).ok()
+        }
+    }
+}
+
+fn analysis(top: Table<'_>) -> AnalysisConfig {
+    let default = AnalysisConfig::default();
+    let Some(table) = top.table("analysis", &reference::ANALYSIS) else {
+        return default;
+    };
+    let modes = [("refuse", OpaqueMode::Refuse), ("judge", OpaqueMode::Judge)];
+    AnalysisConfig {
+        opaque: table
+            .choice("opaque", &modes)
+            .map_or(default.opaque, |mode| mode.value),
+        text_bytes_max: table
+            .number("text_bytes_max", 1024..=64 << 20)
+            .unwrap_or(default.text_bytes_max),
+    }
+}
+
+fn log(top: Table<'_>) -> LogConfig {
+    let default = LogConfig::default();
+    let Some(table) = top.table("log", &reference::LOG) else {
+        return default;
+    };
+    LogConfig {
+        json: table
+            .choice("format", &[("text", false), ("json", true)])
+            .is_some_and(|format| format.value),
+        level: table
+            .text("level")
+            .map_or(default.level, |level| level.value.to_owned()),
+        statements: table.flag("statements").unwrap_or(default.statements),
+    }
+}
+
+fn limits(top: Table<'_>) -> Limits {
+    let default = Limits::default();
+    let Some(table) = top.table("limits", &reference::LIMITS) else {
+        return default;
+    };
+    Limits {
+        clients_max: table
+            .number("clients_max", 1..=1_000_000)
+            .unwrap_or(default.clients_max),
+        message_bytes_max: table
+            .number("message_bytes_max", 1024..=1 << 30)
+            .unwrap_or(default.message_bytes_max),
+        prepared_max: table
+            .number("prepared_max", 1..=1_000_000)
+            .unwrap_or(default.prepared_max),
+        login_timeout: table
+            .duration("login_timeout")
+            .unwrap_or(default.login_timeout),
+        drain_timeout: table
+            .duration("drain_timeout")
+            .unwrap_or(default.drain_timeout),
+    }
+}
+
+/// Whether a value is a table; helps [`policies`] to tell the shorthand apart.
+pub(super) fn as_table<'a>(value: &'a DeValue<'a>) -> Option<&'a DeTable<'a>> {
+    match value {
+        DeValue::Table(table) => Some(table),
+        _ => None,
+    }
+}

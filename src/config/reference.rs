@@ -1,0 +1,448 @@
+//! Every key the file may have: what the reader accepts and what
+//! `docs/configuration.md` says are the same table.
+
+/// One table of the file.
+#[derive(Debug)]
+pub struct Section {
+    /// As written in a header; empty for the top level, `a.b` for inner tables.
+    pub path: &'static str,
+    /// Whether it may stand several times, `[[path]]`.
+    pub repeated: bool,
+    /// One paragraph.
+    pub text: &'static str,
+    /// Keys, in the order of the documentation.
+    pub keys: &'static [Key],
+}
+
+/// One key.
+#[derive(Debug)]
+pub struct Key {
+    /// Name.
+    pub name: &'static str,
+    /// What may stand there.
+    pub kind: &'static str,
+    /// Used when absent; `needed` when it must be there.
+    pub default: &'static str,
+    /// One sentence.
+    pub text: &'static str,
+}
+
+impl Section {
+    /// Names of its keys.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.keys.iter().map(|key| key.name)
+    }
+
+    /// Whether it has this key.
+    pub fn has(&self, name: &str) -> bool {
+        self.names().any(|known| known == name)
+    }
+}
+
+const fn key(
+    name: &'static str,
+    kind: &'static str,
+    default: &'static str,
+    text: &'static str,
+) -> Key {
+    Key {
+        name,
+        kind,
+        default,
+        text,
+    }
+}
+
+/// The top level.
+pub const TOP: Section = Section {
+    path: "",
+    repeated: false,
+    text: "Paths in the file are relative to the folder of the file. Wherever a secret stands, `env:NAME` \
+           takes it from an environment variable and `file:PATH` from the first line of a file.",
+    keys: &[
+        key(
+            "listen",
+            "tables",
+            "`postgres` on `127.0.0.1:6432`",
+            "Doors for clients.",
+        ),
+        key("database", "tables", "none", "Databases behind the gate."),
+        key("user", "tables", "none", "Users that may log in."),
+        key(
+            "table_limits",
+            "table",
+            "none",
+            "Row limits: shorthand for a policy of plugin `table-limit`.",
+        ),
+        key(
+            "policy",
+            "tables",
+            "the default policies",
+            "Policies, in the order in which they are asked.",
+        ),
+        key(
+            "defaults",
+            "table",
+            "",
+            "How the default policies run that are not mentioned.",
+        ),
+        key(
+            "analysis",
+            "table",
+            "",
+            "How the gate treats what it cannot read.",
+        ),
+        key(
+            "admin",
+            "table",
+            "off",
+            "HTTP listener for health, metrics and status.",
+        ),
+        key("log", "table", "", "Logging."),
+        key(
+            "limits",
+            "table",
+            "",
+            "Bounds on what clients can make the gate hold.",
+        ),
+        key("workers", "number", "one per core", "Worker threads."),
+        key(
+            "state_dir",
+            "path",
+            "none",
+            "Folder for state that survives a restart, such as compiled policies.",
+        ),
+    ],
+};
+
+/// `[[listen]]`
+pub const LISTEN: Section = Section {
+    path: "listen",
+    repeated: true,
+    text: "A door: an address on which clients are served.",
+    keys: &[
+        key(
+            "protocol",
+            "`\"postgres\"`",
+            "`\"postgres\"`",
+            "Wire protocol that is spoken there.",
+        ),
+        key(
+            "address",
+            "`\"ADDRESS:PORT\"`",
+            "needed",
+            "Where to listen; port 0 takes a free one.",
+        ),
+    ],
+};
+
+/// `[[database]]`
+pub const DATABASE: Section = Section {
+    path: "database",
+    repeated: true,
+    text: "A database as clients name it, and what stands behind the name: \
+           `postgres://user:password@host:port/database` or `sqlite:PATH` (`sqlite::memory:` for one in memory).",
+    keys: &[
+        key("name", "string", "needed", "Name that clients connect to."),
+        key(
+            "backend",
+            "URL",
+            "needed",
+            "What stands behind it; `env:NAME` takes the whole URL from a variable.",
+        ),
+        key(
+            "password",
+            "secret",
+            "the one in the URL",
+            "Password of the URL's user.",
+        ),
+        key(
+            "operator",
+            "table",
+            "the URL's user",
+            "Server user for catalog reads: `{ user, password }`.",
+        ),
+        key("pool", "table", "", "Connections to the server."),
+    ],
+};
+
+/// `database.operator`
+pub const OPERATOR: Section = Section {
+    path: "database.operator",
+    repeated: false,
+    text: "The server user that reads the catalog. It needs no rights on tables.",
+    keys: &[
+        key("user", "string", "needed", "Server user."),
+        key("password", "secret", "none", "Its password."),
+    ],
+};
+
+/// `database.pool`
+pub const POOL: Section = Section {
+    path: "database.pool",
+    repeated: false,
+    text: "Connections to the server. In this version a client holds one as long as it is connected.",
+    keys: &[
+        key(
+            "mode",
+            "`\"session\"`",
+            "`\"session\"`",
+            "When a connection goes back to the pool: when its client leaves.",
+        ),
+        key("max", "number", "`40`", "Most connections to the server."),
+        key(
+            "wait_timeout",
+            "duration",
+            "`\"10s\"`",
+            "How long a client may wait for one.",
+        ),
+        key(
+            "connect_timeout",
+            "duration",
+            "`\"5s\"`",
+            "How long connecting and logging in may take.",
+        ),
+        key(
+            "idle_timeout",
+            "duration",
+            "`\"10m\"`",
+            "Idle connections older than this are closed.",
+        ),
+    ],
+};
+
+/// `[[user]]`
+pub const USER: Section = Section {
+    path: "user",
+    repeated: true,
+    text: "Somebody who may log in, with SCRAM-SHA-256. `trust` works only when it is written out.",
+    keys: &[
+        key("name", "string", "needed", "Name that clients log in with."),
+        key(
+            "password",
+            "secret or SCRAM verifier",
+            "needed unless `trust`",
+            "How the user proves to be who it says; a verifier is what PostgreSQL keeps in `pg_authid`.",
+        ),
+        key(
+            "auth",
+            "`\"scram-sha-256\"` or `\"trust\"`",
+            "`\"scram-sha-256\"`",
+            "`trust` lets everybody in under this name.",
+        ),
+        key(
+            "databases",
+            "list of names",
+            "all",
+            "Databases the user may connect to.",
+        ),
+        key(
+            "server",
+            "table",
+            "the URL's user",
+            "Server user that its statements run as.",
+        ),
+    ],
+};
+
+/// `user.server`
+pub const SERVER: Section = Section {
+    path: "user.server",
+    repeated: false,
+    text: "The server user that the user's statements run as.",
+    keys: &[
+        key("user", "string", "the URL's user", "Server user."),
+        key("password", "secret", "none", "Its password."),
+        key(
+            "set_role",
+            "string",
+            "none",
+            "Role that is set on the connection before the client gets it.",
+        ),
+    ],
+};
+
+/// `[[policy]]`
+pub const POLICY: Section = Section {
+    path: "policy",
+    repeated: true,
+    text: "A policy: a plugin with settings. The default policies `honeytoken`, `table-limit`, `rate-limit`, \
+           `plan-guard` and `require-where` run with default settings when they are not mentioned.",
+    keys: &[
+        key(
+            "name",
+            "string",
+            "needed",
+            "Unique name, shown in refusals.",
+        ),
+        key(
+            "plugin",
+            "built-in name or path",
+            "the name",
+            "The component: a name, or a path that contains `/` or ends with `.wasm`.",
+        ),
+        key(
+            "settings",
+            "table",
+            "empty",
+            "Settings; each plugin's page says which.",
+        ),
+        key(
+            "mode",
+            "`\"enforce\"`, `\"monitor\"` or `\"off\"`",
+            "`\"enforce\"`",
+            "`monitor` records what would have been refused and enforces nothing.",
+        ),
+        key(
+            "on_fault",
+            "`\"refuse\"`, `\"allow\"` or `\"last-good\"`",
+            "`\"refuse\"`",
+            "What happens to a statement when the policy fails.",
+        ),
+        key(
+            "budget",
+            "duration",
+            "`\"2ms\"`",
+            "CPU time for one judgement.",
+        ),
+        key(
+            "grants",
+            "list of names",
+            "none",
+            "Capabilities beyond the ordinary ones.",
+        ),
+        key(
+            "databases",
+            "list of patterns",
+            "all",
+            "Databases it applies to.",
+        ),
+        key("users", "list of patterns", "all", "Users it applies to."),
+        key(
+            "except_users",
+            "list of patterns",
+            "none",
+            "Users it does not apply to.",
+        ),
+    ],
+};
+
+/// `[defaults]`
+pub const DEFAULTS: Section = Section {
+    path: "defaults",
+    repeated: false,
+    text: "How the default policies run that are not mentioned.",
+    keys: &[key(
+        "mode",
+        "`\"enforce\"`, `\"monitor\"` or `\"off\"`",
+        "`\"enforce\"`",
+        "Their mode.",
+    )],
+};
+
+/// `[analysis]`
+pub const ANALYSIS: Section = Section {
+    path: "analysis",
+    repeated: false,
+    text: "How the gate treats what it cannot read.",
+    keys: &[
+        key(
+            "opaque",
+            "`\"refuse\"` or `\"judge\"`",
+            "`\"refuse\"`",
+            "Statements that are not fully understood: refused unless provably harmless, or judged on their words alone.",
+        ),
+        key(
+            "text_bytes_max",
+            "size",
+            "`\"1MiB\"`",
+            "Longest statement text; longer ones are refused.",
+        ),
+    ],
+};
+
+/// `[admin]`
+pub const ADMIN: Section = Section {
+    path: "admin",
+    repeated: false,
+    text: "HTTP listener with `/healthz`, `/readyz`, `/metrics` and `/api/v1/status`. It asks for no password: \
+           keep it on a private address.",
+    keys: &[key(
+        "address",
+        "`\"ADDRESS:PORT\"`",
+        "needed",
+        "Where to listen.",
+    )],
+};
+
+/// `[log]`
+pub const LOG: Section = Section {
+    path: "log",
+    repeated: false,
+    text: "Logging, to standard error.",
+    keys: &[
+        key(
+            "format",
+            "`\"text\"` or `\"json\"`",
+            "`\"text\"`",
+            "Lines for people or for machines.",
+        ),
+        key(
+            "level",
+            "string",
+            "`\"info\"`",
+            "`error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,portcullis::net=debug`.",
+        ),
+        key(
+            "statements",
+            "true or false",
+            "`true`",
+            "One line per statement; refusals are logged in any case.",
+        ),
+    ],
+};
+
+/// `[limits]`
+pub const LIMITS: Section = Section {
+    path: "limits",
+    repeated: false,
+    text: "Bounds on what clients can make the gate hold.",
+    keys: &[
+        key(
+            "clients_max",
+            "number",
+            "`1000`",
+            "Clients connected at once.",
+        ),
+        key(
+            "message_bytes_max",
+            "size",
+            "`\"64MiB\"`",
+            "Bytes of one protocol message.",
+        ),
+        key(
+            "prepared_max",
+            "number",
+            "`1000`",
+            "Prepared statements of one client.",
+        ),
+        key(
+            "login_timeout",
+            "duration",
+            "`\"10s\"`",
+            "Time from connecting to being logged in.",
+        ),
+        key(
+            "drain_timeout",
+            "duration",
+            "`\"30s\"`",
+            "Time that clients get to finish when the gate stops.",
+        ),
+    ],
+};
+
+/// All tables with fixed keys, in the order of the documentation.
+pub const SECTIONS: &[&Section] = &[
+    &TOP, &LISTEN, &DATABASE, &POOL, &OPERATOR, &USER, &SERVER, &POLICY, &DEFAULTS, &ANALYSIS,
+    &ADMIN, &LOG, &LIMITS,
+];
