@@ -20,7 +20,10 @@ pub struct UserMessage {
 impl UserMessage {
     /// An error that ends the connection.
     pub fn fatal(code: &'static str, message: impl Into<String>) -> UserMessage {
-        UserMessage { severity: "FATAL", ..UserMessage::error(code, message) }
+        UserMessage {
+            severity: "FATAL",
+            ..UserMessage::error(code, message)
+        }
     }
 
     /// An error that leaves the connection usable.

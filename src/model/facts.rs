@@ -214,7 +214,11 @@ impl Facts {
 
     fn qualified(&self, access: Access) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
-        for relation in self.relations.iter().filter(|r| r.access.intersects(access)) {
+        for relation in self
+            .relations
+            .iter()
+            .filter(|r| r.access.intersects(access))
+        {
             let name = relation.qualified();
             if !names.contains(&name) {
                 names.push(name);

@@ -24,4 +24,6 @@ pub use code::{Access, Dialect, Effects, Kind, Predicate, Traits, Via};
 pub use error::{ErrorKind, Side, UserFacing, UserMessage};
 pub use facts::{Analysis, Facts, FunctionUse, Literal, Problem, Relation, Setting, Statement};
 pub use refusal::{Refusal, Severity};
-pub use verdict::{Alert, Decision, Measure, Notice, Requirement, RequirementKind, Response, Verdict};
+pub use verdict::{
+    Alert, Decision, Measure, Notice, Requirement, RequirementKind, Response, Verdict,
+};

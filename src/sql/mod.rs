@@ -19,13 +19,25 @@ pub struct Lexer {
 
 impl Lexer {
     /// PostgreSQL with its default settings.
-    pub const POSTGRES: Lexer = Lexer { dialect: Dialect::Postgres, standard_strings: true, text_bytes_max: 1 << 20 };
+    pub const POSTGRES: Lexer = Lexer {
+        dialect: Dialect::Postgres,
+        standard_strings: true,
+        text_bytes_max: 1 << 20,
+    };
     /// SQLite.
-    pub const SQLITE: Lexer = Lexer { dialect: Dialect::Sqlite, standard_strings: true, text_bytes_max: 1 << 20 };
+    pub const SQLITE: Lexer = Lexer {
+        dialect: Dialect::Sqlite,
+        standard_strings: true,
+        text_bytes_max: 1 << 20,
+    };
 }
 
 /// Reads a text. Never fails and never panics: what is not understood is a fact.
 pub fn analyze(text: &str, lexer: Lexer) -> Analysis {
     let _ = lexer;
-    Analysis { text: text.into(), statements: Vec::new(), problem: None }
+    Analysis {
+        text: text.into(),
+        statements: Vec::new(),
+        problem: None,
+    }
 }

@@ -1,0 +1,152 @@
+//! One connection to a server that carries one client's statements.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::Error;
+use crate::net::Socket;
+use crate::net::socket::Parked;
+use crate::wire::postgres::frame::{self, server};
+use crate::wire::postgres::{encode, message};
+
+/// Largest message from a server, PostgreSQL's own limit (1 GiB less one).
+pub const MESSAGE_BYTES_MAX: usize = 0x3fff_ffff;
+
+/// A connection that has logged in. Buffers belong to whoever relays.
+#[derive(Debug)]
+pub struct Link {
+    /// The stream.
+    pub socket: Socket,
+    /// Bytes read and not yet handled.
+    pub inbox: BytesMut,
+    /// Bytes to be written.
+    pub outbox: BytesMut,
+    /// What was learned at login and since.
+    pub about: About,
+}
+
+/// What a link knows about its server session.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// ParameterStatus values, in the order of the server.
+    pub parameters: Vec<(Arc<str>, Arc<str>)>,
+    /// Process id for cancel requests.
+    pub pid: i32,
+    /// Secret for cancel requests.
+    pub secret: Arc<[u8]>,
+    /// Host, for cancel requests.
+    pub host: Arc<str>,
+    /// Port, for cancel requests.
+    pub port: u16,
+    /// current_user at login.
+    pub role: Arc<str>,
+    /// search_path at login, as a list.
+    pub search_path: Option<Arc<[Arc<str>]>>,
+    /// Whether track_counts is on.
+    pub track_counts: bool,
+    /// When it was opened.
+    pub opened: Instant,
+}
+
+/// A link between two owners.
+#[derive(Debug)]
+pub struct IdleLink {
+    /// The stream, off any runtime.
+    pub socket: Parked,
+    /// What is known about it.
+    pub about: About,
+    /// Since when it has been idle.
+    pub since: Instant,
+}
+
+impl Link {
+    /// Remembers a ParameterStatus.
+    pub fn note_parameter(&mut self, name: &str, value: &str) {
+        match self.about.parameters.iter_mut().find(|(n, _)| &**n == name) {
+            Some((_, old)) => *old = value.into(),
+            None => self.about.parameters.push((name.into(), value.into())),
+        }
+    }
+
+    /// Puts the server session back to where it was at login, and off the runtime.
+    ///
+    /// Only for a link that is idle, in sync and without unread bytes. Fails
+    /// (and the link must be dropped) when the server does not agree in time.
+    pub async fn reset(mut self, timeout: Duration) -> Result<IdleLink, Error> {
+        encode::query(&mut self.outbox, "DISCARD ALL");
+        tokio::time::timeout(timeout, self.run_reset())
+            .await
+            .map_err(|_| {
+                Error::Protocol("the server session could not be reset in time".into())
+            })??;
+        let about = self.about;
+        Ok(IdleLink {
+            socket: self.socket.park()?,
+            about,
+            since: Instant::now(),
+        })
+    }
+
+    async fn run_reset(&mut self) -> Result<(), Error> {
+        self.socket.write_all_buf(&mut self.outbox).await?;
+        let mut failed = false;
+        loop {
+            let (tag, body) = self.read_frame().await?;
+            match tag {
+                server::ERROR => failed = true,
+                server::PARAMETER_STATUS => {
+                    let (name, value) = message::parameter_status(&body)?;
+                    self.note_parameter(name, value);
+                }
+                server::READY if body[..] == *b"I" && !failed => return Ok(()),
+                server::READY => {
+                    return Err(Error::Protocol("the server session cannot be reset".into()));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Reads one whole frame: type and body.
+    pub async fn read_frame(&mut self) -> Result<(u8, BytesMut), Error> {
+        loop {
+            if let Some((tag, size)) = frame::peek(&self.inbox, MESSAGE_BYTES_MAX)?
+                && self.inbox.len() >= size
+            {
+                let mut whole = self.inbox.split_to(size);
+                return Ok((tag, whole.split_off(frame::HEADER)));
+            }
+            if self.socket.read_buf(&mut self.inbox).await? == 0 {
+                return Err(Error::Io(std::io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+    }
+}
+
+impl About {
+    /// Asks the server to cancel what this link runs; returns once the server
+    /// has closed the cancel connection, so that a late cancel cannot hit what
+    /// runs next (PostgreSQL documentation 55.2.8).
+    pub async fn cancel(&self, timeout: Duration) -> std::io::Result<()> {
+        let work = async {
+            let mut socket = Socket::connect(&self.host, self.port, timeout).await?;
+            let mut packet = BytesMut::with_capacity(16);
+            encode::length_prefixed(&mut packet, |out| {
+                use bytes::BufMut;
+                out.put_u32(80_877_102);
+                out.put_i32(self.pid);
+                out.put_slice(&self.secret);
+            });
+            socket.write_all(&packet).await?;
+            let mut end = [0u8; 1];
+            let _ = socket.read(&mut end).await;
+            Ok(())
+        };
+        tokio::time::timeout(timeout, work)
+            .await
+            .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+    }
+}

@@ -1,0 +1,313 @@
+//! Logging in to a server: start-up packet, authentication, first facts.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{BufMut, BytesMut};
+use postgres_protocol::authentication::{md5_hash, sasl};
+use tokio::io::AsyncWriteExt;
+
+use super::Error;
+use super::link::{About, Link};
+use crate::config::Secret;
+use crate::net::Socket;
+use crate::wire::postgres::encode;
+use crate::wire::postgres::frame::server;
+use crate::wire::postgres::message;
+use crate::wire::postgres::report::Report;
+
+/// Where to go and as whom.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Host name, address, or directory of a Unix socket.
+    pub host: Arc<str>,
+    /// Port.
+    pub port: u16,
+    /// Database.
+    pub database: Arc<str>,
+    /// User.
+    pub user: Arc<str>,
+    /// Password, if the server asks.
+    pub password: Option<Secret>,
+    /// Bound on everything up to ReadyForQuery.
+    pub timeout: Duration,
+}
+
+/// Connects and logs in with these start-up parameters.
+pub async fn login(target: &Target, parameters: &[(String, String)]) -> Result<Link, Error> {
+    let work = async {
+        let socket = Socket::connect(&target.host, target.port, target.timeout)
+            .await
+            .map_err(Error::Connect)?;
+        let mut link = Link {
+            socket,
+            inbox: BytesMut::with_capacity(8192),
+            outbox: BytesMut::with_capacity(8192),
+            about: About {
+                parameters: Vec::new(),
+                pid: 0,
+                secret: Arc::from(&[][..]),
+                host: target.host.clone(),
+                port: target.port,
+                role: target.user.clone(),
+                search_path: None,
+                track_counts: true,
+                opened: Instant::now(),
+            },
+        };
+        write_startup(&mut link.outbox, target, parameters);
+        send(&mut link).await?;
+        authenticate(&mut link, target).await?;
+        settle(&mut link).await?;
+        first_facts(&mut link).await?;
+        Ok(link)
+    };
+    tokio::time::timeout(target.timeout, work)
+        .await
+        .unwrap_or_else(|_| Err(Error::Connect(std::io::ErrorKind::TimedOut.into())))
+}
+
+fn write_startup(out: &mut BytesMut, target: &Target, parameters: &[(String, String)]) {
+    encode::length_prefixed(out, |out| {
+        out.put_u32(196_608);
+        for (name, value) in [("user", &*target.user), ("database", &*target.database)] {
+            encode::cstr(out, name.as_bytes());
+            encode::cstr(out, value.as_bytes());
+        }
+        for (name, value) in parameters {
+            encode::cstr(out, name.as_bytes());
+            encode::cstr(out, value.as_bytes());
+        }
+        out.put_u8(0);
+    });
+}
+
+async fn send(link: &mut Link) -> Result<(), Error> {
+    link.socket.write_all_buf(&mut link.outbox).await?;
+    Ok(())
+}
+
+async fn answer(link: &mut Link, body: &[u8]) -> Result<(), Error> {
+    encode::frame(&mut link.outbox, b'p', |out| out.put_slice(body));
+    send(link).await
+}
+
+async fn authenticate(link: &mut Link, target: &Target) -> Result<(), Error> {
+    let password = || {
+        target
+            .password
+            .as_ref()
+            .ok_or(Error::Authentication("a password, and none is configured"))
+    };
+    let mut scram: Option<sasl::ScramSha256> = None;
+    loop {
+        let (tag, body) = link.read_frame().await?;
+        match tag {
+            server::ERROR => return Err(Error::Refused(Box::new(Report::read(&body)))),
+            server::NOTICE | server::NEGOTIATE => continue,
+            server::AUTHENTICATION => {}
+            other => {
+                return Err(Error::Protocol(format!(
+                    "message {:?} during login",
+                    char::from(other)
+                )));
+            }
+        }
+        let (kind, rest) = body
+            .split_first_chunk::<4>()
+            .ok_or_else(|| Error::Protocol("short authentication request".into()))?;
+        match i32::from_be_bytes(*kind) {
+            0 => return Ok(()),
+            3 => {
+                let mut secret = password()?.reveal().as_bytes().to_vec();
+                secret.push(0);
+                answer(link, &secret).await?;
+            }
+            5 => {
+                let salt = rest
+                    .first_chunk::<4>()
+                    .ok_or_else(|| Error::Protocol("short md5 salt".into()))?;
+                let mut hash = md5_hash(
+                    target.user.as_bytes(),
+                    password()?.reveal().as_bytes(),
+                    *salt,
+                )
+                .into_bytes();
+                hash.push(0);
+                answer(link, &hash).await?;
+            }
+            10 => {
+                if !rest.split(|b| *b == 0).any(|name| name == b"SCRAM-SHA-256") {
+                    return Err(Error::Authentication(
+                        "a SASL mechanism that is not supported",
+                    ));
+                }
+                let exchange = sasl::ScramSha256::new(
+                    password()?.reveal().as_bytes(),
+                    sasl::ChannelBinding::unsupported(),
+                );
+                let mut first = BytesMut::new();
+                encode::cstr(&mut first, b"SCRAM-SHA-256");
+                first.put_i32(exchange.message().len() as i32);
+                first.put_slice(exchange.message());
+                scram = Some(exchange);
+                answer(link, &first).await?;
+            }
+            11 => {
+                let exchange = scram
+                    .as_mut()
+                    .ok_or_else(|| Error::Protocol("SASL out of order".into()))?;
+                exchange
+                    .update(rest)
+                    .map_err(|e| Error::Protocol(e.to_string()))?;
+                let reply = exchange.message().to_vec();
+                answer(link, &reply).await?;
+            }
+            12 => {
+                // The server proves that it knows the secret too; a wrong proof ends here.
+                let exchange = scram
+                    .as_mut()
+                    .ok_or_else(|| Error::Protocol("SASL out of order".into()))?;
+                exchange
+                    .finish(rest)
+                    .map_err(|e| Error::Protocol(e.to_string()))?;
+            }
+            2 | 6..=9 => {
+                return Err(Error::Authentication(
+                    "Kerberos, GSSAPI or SSPI, which is not supported",
+                ));
+            }
+            _ => return Err(Error::Authentication("a method that is not supported")),
+        }
+    }
+}
+
+/// Reads up to the first ReadyForQuery.
+async fn settle(link: &mut Link) -> Result<(), Error> {
+    loop {
+        let (tag, body) = link.read_frame().await?;
+        match tag {
+            server::PARAMETER_STATUS => {
+                let (name, value) = message::parameter_status(&body)?;
+                link.note_parameter(name, value);
+            }
+            server::KEY_DATA => {
+                let (pid, secret) = message::key_data(&body)?;
+                link.about.pid = pid;
+                link.about.secret = Arc::from(secret);
+            }
+            server::ERROR => return Err(Error::Refused(Box::new(Report::read(&body)))),
+            server::READY => return Ok(()),
+            _ => {}
+        }
+    }
+}
+
+/// What decisions depend on and ParameterStatus does not say (before PostgreSQL 18).
+async fn first_facts(link: &mut Link) -> Result<(), Error> {
+    encode::query(
+        &mut link.outbox,
+        "SELECT pg_catalog.current_setting('search_path'), current_user, \
+         pg_catalog.current_setting('track_counts', true)",
+    );
+    send(link).await?;
+    loop {
+        let (tag, body) = link.read_frame().await?;
+        match tag {
+            server::DATA_ROW => {
+                let row = message::data_row(&body)?;
+                let text = |i: usize| {
+                    row.get(i)
+                        .copied()
+                        .flatten()
+                        .map(|v| String::from_utf8_lossy(v).into_owned())
+                };
+                if let Some(role) = text(1) {
+                    link.about.role = role.into();
+                }
+                link.about.search_path =
+                    text(0).and_then(|p| parse_search_path(&p, &link.about.role));
+                link.about.track_counts = text(2).is_none_or(|v| v == "on");
+            }
+            // A server that cannot answer (a pooler's console, say) leaves them unknown.
+            server::READY => return Ok(()),
+            _ => {}
+        }
+    }
+}
+
+/// Splits a search_path value as SplitIdentifierString does: folded unless
+/// quoted, cut at 63 bytes by the server already, `$user` replaced by the role.
+pub fn parse_search_path(value: &str, role: &str) -> Option<Arc<[Arc<str>]>> {
+    let mut names: Vec<Arc<str>> = Vec::new();
+    let mut chars = value.trim().chars().peekable();
+    while chars.peek().is_some() {
+        let mut name = String::new();
+        if chars.peek() == Some(&'"') {
+            chars.next();
+            loop {
+                match chars.next()? {
+                    '"' if chars.peek() == Some(&'"') => {
+                        chars.next();
+                        name.push('"');
+                    }
+                    '"' => break,
+                    c => name.push(c),
+                }
+            }
+        } else {
+            while let Some(c) = chars
+                .peek()
+                .copied()
+                .filter(|c| *c != ',' && !c.is_ascii_whitespace())
+            {
+                name.push(c.to_ascii_lowercase());
+                chars.next();
+            }
+        }
+        names.push(if name == "$user" {
+            role.into()
+        } else {
+            name.into()
+        });
+        while chars.peek().is_some_and(|c| c.is_ascii_whitespace()) {
+            chars.next();
+        }
+        match chars.next() {
+            None => break,
+            Some(',') => {}
+            Some(_) => return None,
+        }
+        while chars.peek().is_some_and(|c| c.is_ascii_whitespace()) {
+            chars.next();
+        }
+    }
+    Some(names.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_search_paths_as_the_server_does() {
+        for (value, names) in [
+            ("\"$user\", public", vec!["ann", "public"]),
+            ("Public", vec!["public"]),
+            (
+                "\"Odd, name\" ,\"a\"\"b\",c",
+                vec!["Odd, name", "a\"b", "c"],
+            ),
+            ("", vec![]),
+            ("\"\"", vec![""]),
+        ] {
+            let parsed = parse_search_path(value, "ann").unwrap();
+            assert_eq!(
+                parsed.iter().map(|s| &**s).collect::<Vec<_>>(),
+                names,
+                "{value}"
+            );
+        }
+        assert!(parse_search_path("\"open", "ann").is_none());
+    }
+}

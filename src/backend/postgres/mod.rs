@@ -1,0 +1,43 @@
+//! PostgreSQL servers: links (connections that carry clients' statements),
+//! the pool that bounds them, and the catalog.
+
+pub mod link;
+pub mod login;
+pub mod pool;
+
+use crate::wire::postgres::report::Report;
+
+/// Why a link cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server cannot be reached.
+    #[error("cannot connect to the database server")]
+    Connect(#[source] std::io::Error),
+    /// The server went away.
+    #[error("the connection to the database server ended")]
+    Io(#[source] std::io::Error),
+    /// The server refused the login; its own words.
+    #[error("the database server refused the login: {}", .0.message)]
+    Refused(Box<Report>),
+    /// The server said something that is not in the protocol.
+    #[error("the database server broke the protocol: {0}")]
+    Protocol(String),
+    /// The server wants a way of authentication that is not supported or not configured.
+    #[error("the database server asks for {0}")]
+    Authentication(&'static str),
+    /// All links are taken.
+    #[error("no server connection became free in time")]
+    Exhausted,
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Error {
+        Error::Io(error)
+    }
+}
+
+impl From<crate::wire::postgres::Error> for Error {
+    fn from(error: crate::wire::postgres::Error) -> Error {
+        Error::Protocol(error.to_string())
+    }
+}

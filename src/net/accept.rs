@@ -1,0 +1,126 @@
+//! Listening, and handing connections to workers.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+/// Connections that may wait for one worker to pick them up; beyond that the
+/// kernel's backlog holds them.
+const HANDOVER_MAX: usize = 256;
+
+/// The accepting side's view of one worker.
+#[derive(Debug, Clone)]
+pub struct Handover {
+    sender: mpsc::Sender<std::net::TcpStream>,
+    load: Arc<AtomicUsize>,
+}
+
+/// Lives as long as a connection is served; the worker's load goes down with it.
+#[derive(Debug)]
+pub struct Load(Arc<AtomicUsize>);
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The worker's side: connections as they come.
+#[derive(Debug)]
+pub struct Arrivals {
+    receiver: mpsc::Receiver<std::net::TcpStream>,
+    load: Arc<AtomicUsize>,
+}
+
+impl Handover {
+    /// A channel to one worker.
+    pub fn pair() -> (Handover, Arrivals) {
+        let (sender, receiver) = mpsc::channel(HANDOVER_MAX);
+        let load = Arc::new(AtomicUsize::new(0));
+        (
+            Handover {
+                sender,
+                load: load.clone(),
+            },
+            Arrivals { receiver, load },
+        )
+    }
+}
+
+impl Arrivals {
+    /// The next connection; none when accepting has ended.
+    pub async fn next(&mut self) -> Option<(std::net::TcpStream, Load)> {
+        let stream = self.receiver.recv().await?;
+        Some((stream, Load(self.load.clone())))
+    }
+}
+
+/// Accepts on one address until told to stop.
+#[derive(Debug)]
+pub struct Acceptor {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Acceptor {
+    /// Binds now, so that a port that is taken is an error at start.
+    pub fn bind(address: SocketAddr) -> io::Result<Acceptor> {
+        let domain = if address.is_ipv4() {
+            socket2::Domain::IPV4
+        } else {
+            socket2::Domain::IPV6
+        };
+        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(4096)?;
+        let listener = TcpListener::from_std(socket.into())?;
+        let address = listener.local_addr()?;
+        Ok(Acceptor { listener, address })
+    }
+
+    /// The address bound, with the port that was chosen.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Hands every connection to the worker with the fewest, until `stop` says so.
+    pub async fn run(self, workers: Vec<Handover>, mut stop: watch::Receiver<bool>) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            match accepted {
+                Ok((stream, _)) => hand_over(stream, &workers).await,
+                Err(error) => {
+                    // Out of descriptors or memory: let connections end, then go on.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn hand_over(stream: tokio::net::TcpStream, workers: &[Handover]) {
+    let Ok(stream) = stream.into_std() else {
+        return;
+    };
+    let Some(worker) = workers
+        .iter()
+        .min_by_key(|worker| worker.load.load(Ordering::Relaxed))
+    else {
+        return;
+    };
+    worker.load.fetch_add(1, Ordering::Relaxed);
+    if worker.sender.send(stream).await.is_err() {
+        worker.load.fetch_sub(1, Ordering::Relaxed);
+    }
+}

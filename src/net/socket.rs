@@ -1,0 +1,137 @@
+//! A connected stream, TCP or Unix.
+
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// A connected stream.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP.
+    Tcp(TcpStream),
+    /// Unix domain.
+    Unix(UnixStream),
+}
+
+/// A stream taken off its runtime, to be resumed on another worker's.
+#[derive(Debug)]
+pub enum Parked {
+    /// TCP.
+    Tcp(std::net::TcpStream),
+    /// Unix domain.
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Socket {
+    /// Connects to a host name, an address, or the directory of a Unix socket
+    /// (a name that starts with `/`, as in libpq).
+    pub async fn connect(host: &str, port: u16, timeout: Duration) -> io::Result<Socket> {
+        let connecting = async {
+            if host.starts_with('/') {
+                return Ok(Socket::Unix(
+                    UnixStream::connect(format!("{host}/.s.PGSQL.{port}")).await?,
+                ));
+            }
+            let stream = TcpStream::connect((host, port)).await?;
+            Ok(Socket::prepare(stream))
+        };
+        match tokio::time::timeout(timeout, connecting).await {
+            Ok(result) => result,
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "connecting took too long",
+            )),
+        }
+    }
+
+    /// No delay, and keepalive so that a vanished peer is noticed.
+    pub fn prepare(stream: TcpStream) -> Socket {
+        let _ = stream.set_nodelay(true);
+        let keepalive = socket2::TcpKeepalive::new()
+            .with_time(Duration::from_secs(60))
+            .with_interval(Duration::from_secs(10));
+        let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+        Socket::Tcp(stream)
+    }
+
+    /// Address of the peer; none for Unix sockets.
+    pub fn peer(&self) -> Option<IpAddr> {
+        match self {
+            Socket::Tcp(stream) => stream
+                .peer_addr()
+                .ok()
+                .map(|address| address.ip().to_canonical()),
+            Socket::Unix(_) => None,
+        }
+    }
+
+    /// Takes the stream off this runtime.
+    pub fn park(self) -> io::Result<Parked> {
+        Ok(match self {
+            Socket::Tcp(stream) => Parked::Tcp(stream.into_std()?),
+            Socket::Unix(stream) => Parked::Unix(stream.into_std()?),
+        })
+    }
+}
+
+impl Parked {
+    /// Registers the stream with the current runtime.
+    pub fn resume(self) -> io::Result<Socket> {
+        Ok(match self {
+            Parked::Tcp(stream) => Socket::Tcp(TcpStream::from_std(stream)?),
+            Parked::Unix(stream) => Socket::Unix(UnixStream::from_std(stream)?),
+        })
+    }
+
+    /// Whether the peer closed it or sent something while nobody listened.
+    pub fn is_stale(&self) -> bool {
+        let mut byte = [std::mem::MaybeUninit::<u8>::uninit()];
+        let peeked = match self {
+            Parked::Tcp(stream) => socket2::SockRef::from(stream).peek(&mut byte),
+            Parked::Unix(stream) => socket2::SockRef::from(stream).peek(&mut byte),
+        };
+        !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Socket::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
