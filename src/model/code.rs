@@ -264,6 +264,29 @@ bitflags! {
     }
 }
 
+bitflags! {
+    /// What is found in at least one literal string or bind value.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+    pub struct ValueFeatures: u64 {
+        /// A single or double quote.
+        const QUOTE = 1;
+        /// `--`, `/*` or `*/`.
+        const COMMENT = 1 << 1;
+        /// An SQL keyword that starts or joins statements, as a whole word.
+        const KEYWORD = 1 << 2;
+        /// A control byte other than tab and line ends.
+        const CONTROL = 1 << 3;
+        /// Longer than 1,024 bytes.
+        const LONG = 1 << 4;
+        /// A semicolon.
+        const SEMICOLON = 1 << 5;
+        /// A backslash.
+        const BACKSLASH = 1 << 6;
+        /// A byte above 127.
+        const NON_ASCII = 1 << 7;
+    }
+}
+
 impl Access {
     /// Any access that changes rows.
     pub const CHANGE: Access = Access::INSERT
@@ -313,6 +336,17 @@ flag_names!(Traits {
     CASCADE => "cascade",
     HARMLESS => "harmless",
     UNEXPLAINED_WRITE => "unexplained-write",
+});
+
+flag_names!(ValueFeatures {
+    QUOTE => "quote",
+    COMMENT => "comment",
+    KEYWORD => "keyword",
+    CONTROL => "control",
+    LONG => "long",
+    SEMICOLON => "semicolon",
+    BACKSLASH => "backslash",
+    NON_ASCII => "non-ascii",
 });
 
 flag_names!(Access {

@@ -19,11 +19,11 @@ pub mod pattern;
 pub mod refusal;
 pub mod verdict;
 
-pub use client::{Client, SessionFacts, TransactionState};
-pub use code::{Access, Dialect, Effects, Kind, Predicate, Traits, Via};
+pub use client::{BindValue, Client, SessionFacts, TransactionState};
+pub use code::{Access, Dialect, Effects, Kind, Predicate, Traits, ValueFeatures, Via};
 pub use error::{ErrorKind, Side, UserFacing, UserMessage};
 pub use facts::{Analysis, Facts, FunctionUse, Literal, Problem, Relation, Setting, Statement};
-pub use refusal::{Refusal, Severity};
+pub use refusal::{Disguise, Refusal, Severity};
 pub use verdict::{
     Alert, Decision, Measure, Notice, Requirement, RequirementKind, Response, Verdict,
 };

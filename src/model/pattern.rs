@@ -42,7 +42,10 @@ enum Part {
     /// Exactly this.
     Exact(String),
     /// Literal runs between stars; `?` stays inside the runs. `a*b` is `["a", "b"]`, `*` is `["", ""]`.
-    Glob { runs: Vec<Vec<Piece>>, prefix: usize },
+    Glob {
+        runs: Vec<Vec<Piece>>,
+        prefix: usize,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +63,10 @@ impl Part {
             '?' => Piece::One,
             c => Piece::Char(c.to_ascii_lowercase()),
         };
-        let runs = text.split('*').map(|run| run.chars().map(piece).collect()).collect();
+        let runs = text
+            .split('*')
+            .map(|run| run.chars().map(piece).collect())
+            .collect();
         let prefix = text.find(['*', '?']).unwrap_or(text.len());
         Part::Glob { runs, prefix }
     }
@@ -84,11 +90,19 @@ impl Part {
 /// The first run is anchored at the start, the last at the end, those between
 /// are taken leftmost: no backtracking beyond one run.
 fn glob(runs: &[Vec<Piece>], name: &str) -> bool {
-    let [first, rest @ ..] = runs else { return name.is_empty() };
-    let Some(mut left) = strip(first, name) else { return false };
-    let [middle @ .., last] = rest else { return left.is_empty() };
+    let [first, rest @ ..] = runs else {
+        return name.is_empty();
+    };
+    let Some(mut left) = strip(first, name) else {
+        return false;
+    };
+    let [middle @ .., last] = rest else {
+        return left.is_empty();
+    };
     for run in middle {
-        let Some(after) = find(run, left) else { return false };
+        let Some(after) = find(run, left) else {
+            return false;
+        };
         left = after;
     }
     let Some((skip, _)) = left.char_indices().rev().nth(last.len().wrapping_sub(1)) else {
@@ -130,20 +144,30 @@ struct Pattern {
 
 impl Pattern {
     fn in_schema(&self, schema: Option<&str>, path: Option<&[Arc<str>]>) -> bool {
-        let Some(wanted) = &self.schema else { return true };
+        let Some(wanted) = &self.schema else {
+            return true;
+        };
         match (schema, path) {
             (Some(schema), _) => wanted.matches(schema),
             (None, None) => true,
             (None, Some(path)) => {
-                path.iter().any(|schema| wanted.matches(schema)) || IMPLICIT_SCHEMAS.iter().any(|s| wanted.matches(s))
+                path.iter().any(|schema| wanted.matches(schema))
+                    || IMPLICIT_SCHEMAS.iter().any(|s| wanted.matches(s))
             }
         }
     }
 
     /// Sorts the most specific first; among equals a named schema beats none, then the earlier wins.
     fn order(&self) -> impl Ord + use<> {
-        let schema = self.schema.as_ref().map_or(0, |part| part.rank().saturating_add(1));
-        (std::cmp::Reverse(self.name.rank()), std::cmp::Reverse(schema), self.index)
+        let schema = self
+            .schema
+            .as_ref()
+            .map_or(0, |part| part.rank().saturating_add(1));
+        (
+            std::cmp::Reverse(self.name.rank()),
+            std::cmp::Reverse(schema),
+            self.index,
+        )
     }
 }
 
@@ -171,7 +195,9 @@ impl PatternSet {
     }
 
     /// Parses patterns of names that have no schema, such as users: a dot stands for itself.
-    pub fn plain<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<PatternSet, String> {
+    pub fn plain<S: AsRef<str>>(
+        patterns: impl IntoIterator<Item = S>,
+    ) -> Result<PatternSet, String> {
         PatternSet::build(patterns, |text| match text.strip_prefix('"') {
             Some(quoted) => match quoted_part(quoted)? {
                 (part, "") => Ok((None, part)),
@@ -191,11 +217,18 @@ impl PatternSet {
         for (index, source) in patterns.into_iter().enumerate() {
             let source = source.as_ref();
             if source.len() > PATTERN_BYTES_MAX {
-                return Err(format!("pattern {index} is longer than {PATTERN_BYTES_MAX} bytes"));
+                return Err(format!(
+                    "pattern {index} is longer than {PATTERN_BYTES_MAX} bytes"
+                ));
             }
-            let (schema, name) = parse(source.trim()).map_err(|why| format!("pattern `{source}` {why}"))?;
+            let (schema, name) =
+                parse(source.trim()).map_err(|why| format!("pattern `{source}` {why}"))?;
             let index = u32::try_from(index).map_err(|_| "too many patterns".to_owned())?;
-            let pattern = Pattern { schema, name, index };
+            let pattern = Pattern {
+                schema,
+                name,
+                index,
+            };
             match &pattern.name {
                 Part::Exact(name) => exact.entry(name.as_str().into()).or_default().push(pattern),
                 Part::Glob { .. } => globs.push(pattern),
@@ -206,14 +239,23 @@ impl PatternSet {
         for list in exact.values_mut() {
             list.sort_by_key(Pattern::order);
         }
-        Ok(PatternSet { sources: sources.into(), exact, globs })
+        Ok(PatternSet {
+            sources: sources.into(),
+            exact,
+            globs,
+        })
     }
 
     /// The most specific pattern that matches a folded name.
     ///
     /// A name without schema is tried in every schema of the search path, and
     /// matches any schema when the path is unknown.
-    pub fn best(&self, schema: Option<&str>, name: &str, search_path: Option<&[Arc<str>]>) -> Option<u32> {
+    pub fn best(
+        &self,
+        schema: Option<&str>,
+        name: &str,
+        search_path: Option<&[Arc<str>]>,
+    ) -> Option<u32> {
         let fits = |pattern: &&Pattern| pattern.in_schema(schema, search_path);
         let exact = self.exact.get(name).and_then(|list| list.iter().find(fits));
         let found = exact.or_else(|| self.globs.iter().find(|p| p.name.matches(name) && fits(p)));
@@ -223,13 +265,20 @@ impl PatternSet {
     /// The first pattern, in the order given, whose name part is this word, whatever its schema.
     pub fn first_named(&self, word: &str) -> Option<u32> {
         let exact = self.exact.get(word).into_iter().flatten();
-        let globs = self.globs.iter().filter(|pattern| pattern.name.matches(word));
+        let globs = self
+            .globs
+            .iter()
+            .filter(|pattern| pattern.name.matches(word));
         exact.chain(globs).map(|pattern| pattern.index).min()
     }
 
     /// Whether some pattern names a schema: then the answer can depend on the search path.
     pub fn names_schemas(&self) -> bool {
-        self.exact.values().flatten().chain(&self.globs).any(|pattern| pattern.schema.is_some())
+        self.exact
+            .values()
+            .flatten()
+            .chain(&self.globs)
+            .any(|pattern| pattern.schema.is_some())
     }
 
     /// Whether a word without any letter, underscore or byte above 127 can match.
@@ -238,9 +287,10 @@ impl PatternSet {
         self.exact.keys().any(|name| !name.chars().any(letter))
             || self.globs.iter().any(|pattern| match &pattern.name {
                 Part::Exact(_) => false,
-                Part::Glob { runs, .. } => {
-                    !runs.iter().flatten().any(|piece| matches!(piece, Piece::Char(c) if letter(*c)))
-                }
+                Part::Glob { runs, .. } => !runs
+                    .iter()
+                    .flatten()
+                    .any(|piece| matches!(piece, Piece::Char(c) if letter(*c))),
             })
     }
 
@@ -297,7 +347,10 @@ fn bare_part(text: &str) -> Result<Part, String> {
     if text.is_empty() {
         return Err("is empty or has an empty part".into());
     }
-    match text.chars().find(|c| c.is_whitespace() || c.is_control() || *c == '"') {
+    match text
+        .chars()
+        .find(|c| c.is_whitespace() || c.is_control() || *c == '"')
+    {
         Some(c) => Err(format!("holds {c:?}; put the name in double quotes")),
         None => Ok(Part::bare(text)),
     }
@@ -346,7 +399,13 @@ mod tests {
             ("app.users", None, "users", None, true),
             ("app.users", None, "users", Some(&["app", "public"]), true),
             ("app.users", None, "users", Some(&["public"]), false),
-            ("pg_catalog.pg_auth*", None, "pg_authid", Some(&["public"]), true),
+            (
+                "pg_catalog.pg_auth*",
+                None,
+                "pg_authid",
+                Some(&["public"]),
+                true,
+            ),
             ("sensitive_*", None, "sensitive_", None, true),
             ("sensitive_*", None, "sensitive_data", None, true),
             ("sensitive_*", None, "insensitive_data", None, false),
@@ -371,7 +430,10 @@ mod tests {
             let set = PatternSet::new([pattern]).unwrap();
             let search_path = search_path.map(path);
             let found = set.best(*schema, name, search_path.as_deref()).is_some();
-            assert_eq!(found, *expected, "{pattern} on {schema:?}.{name} in {search_path:?}");
+            assert_eq!(
+                found, *expected,
+                "{pattern} on {schema:?}.{name} in {search_path:?}"
+            );
         }
     }
 
@@ -387,13 +449,19 @@ mod tests {
         ];
         for (patterns, name, expected) in cases {
             let set = PatternSet::new(*patterns).unwrap();
-            assert_eq!(set.best(Some("app"), name, None), Some(*expected), "{patterns:?}");
+            assert_eq!(
+                set.best(Some("app"), name, None),
+                Some(*expected),
+                "{patterns:?}"
+            );
         }
     }
 
     #[test]
     fn rejects_what_cannot_name_anything() {
-        for pattern in ["", " ", "a.b.c", ".a", "a.", "\"a", "\"a\"b", "a b", "a\"b", "\"\""] {
+        for pattern in [
+            "", " ", "a.b.c", ".a", "a.", "\"a", "\"a\"b", "a b", "a\"b", "\"\"",
+        ] {
             let error = PatternSet::new([pattern]).unwrap_err();
             assert!(error.starts_with("pattern `"), "{error}");
         }

@@ -74,9 +74,19 @@ pub struct Refusal {
     /// What to do next. Empty: none.
     pub hint: Arc<str>,
     /// Set: answer exactly as the server answers for a relation that is not
-    /// there. Holds the relation's name as the client wrote it, and its byte
-    /// position in the text.
-    pub disguise: Option<(Arc<str>, usize)>,
+    /// there, and show nothing else of this refusal.
+    pub disguise: Option<Disguise>,
+}
+
+/// The relation that is said not to exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disguise {
+    /// Folded name, with the schema when the client wrote one.
+    pub name: Arc<str>,
+    /// What the server calls it in this place: `relation`, `table` or `view`.
+    pub noun: &'static str,
+    /// Byte position of the name in the whole text; none where the server gives none.
+    pub position: Option<usize>,
 }
 
 impl Refusal {

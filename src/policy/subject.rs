@@ -1,0 +1,166 @@
+//! What is being judged: one statement of one client, with or without its values.
+
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+
+use crate::model::facts::{Facts, Statement};
+use crate::model::{BindValue, Client, Dialect, Kind, Measure, SessionFacts};
+
+/// Bind values of the statement, as far as they are known.
+#[derive(Debug, Clone, Copy)]
+pub enum Values<'a> {
+    /// Asked at Parse: not known yet.
+    Unknown,
+    /// All of them.
+    Known(&'a [BindValue]),
+}
+
+/// A plan, handed to the plan hook.
+#[derive(Debug, Clone, Default)]
+pub struct PlanInput {
+    /// Measures the host took.
+    pub measures: Vec<(Measure, f64)>,
+    /// The plan as the database wrote it.
+    pub json: Arc<str>,
+}
+
+/// Borrowed: what remembered answers are compared with, without copying anything.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The statement.
+    pub statement: &'a Statement,
+    /// Who sent it.
+    pub client: &'a Client,
+    /// State of the session.
+    pub session: &'a SessionFacts,
+    /// Bind values.
+    pub values: Values<'a>,
+    /// The time; none: read the clock when somebody asks.
+    pub now: Option<SystemTime>,
+}
+
+impl<'a> View<'a> {
+    /// The time of this judgement.
+    pub fn now(&self) -> SystemTime {
+        self.now.unwrap_or_else(SystemTime::now)
+    }
+
+    /// Whether a question about values cannot be answered yet.
+    pub fn lacks_values(&self) -> bool {
+        self.statement.facts.parameters > 0 && matches!(self.values, Values::Unknown)
+    }
+
+    /// The bind values that are known.
+    pub fn bind_values(&self) -> &'a [BindValue] {
+        match self.values {
+            Values::Unknown => &[],
+            Values::Known(values) => values,
+        }
+    }
+
+    /// The search path with `$user` replaced by the current role; none when unknown.
+    pub fn search_path(&self) -> Option<Cow<'a, [Arc<str>]>> {
+        let path = self.session.search_path.as_deref()?;
+        if !has_user(path) {
+            return Some(Cow::Borrowed(path));
+        }
+        if self.session.role.is_empty() {
+            return None;
+        }
+        let resolve = |schema: &Arc<str>| {
+            if &**schema == "$user" {
+                &self.session.role
+            } else {
+                schema
+            }
+            .clone()
+        };
+        Some(Cow::Owned(path.iter().map(resolve).collect()))
+    }
+}
+
+pub(super) fn has_user(path: &[Arc<str>]) -> bool {
+    path.iter().any(|schema| &**schema == "$user")
+}
+
+/// Owned, shared by all policies that judge it: an instance outlives no borrow.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The statement; an empty one in the connection hook.
+    pub statement: Arc<Statement>,
+    /// Who sent it.
+    pub client: Client,
+    /// State of the session.
+    pub session: SessionFacts,
+    /// Bind values; none when not known yet.
+    pub values: Option<Vec<BindValue>>,
+    /// The time of this judgement.
+    pub now: SystemTime,
+    /// In the plan hook: the plan.
+    pub plan: Option<Arc<PlanInput>>,
+}
+
+impl Subject {
+    /// A statement with all its values known (or without any).
+    pub fn new(statement: Arc<Statement>, client: Client, session: SessionFacts) -> Subject {
+        Subject {
+            statement,
+            client,
+            session,
+            values: Some(Vec::new()),
+            now: SystemTime::now(),
+            plan: None,
+        }
+    }
+
+    /// The subject of the connection hook: a client without a statement.
+    pub fn connection(client: Client, session: SessionFacts) -> Subject {
+        Subject::new(no_statement(), client, session)
+    }
+
+    /// Copies what a view shows.
+    pub fn of(view: &View<'_>, statement: &Arc<Statement>) -> Subject {
+        Subject {
+            statement: statement.clone(),
+            client: view.client.clone(),
+            session: view.session.clone(),
+            values: match view.values {
+                Values::Unknown => None,
+                Values::Known(values) => Some(values.to_vec()),
+            },
+            now: view.now(),
+            plan: None,
+        }
+    }
+
+    /// Borrows everything.
+    pub fn view(&self) -> View<'_> {
+        View {
+            statement: &self.statement,
+            client: &self.client,
+            session: &self.session,
+            values: self
+                .values
+                .as_deref()
+                .map_or(Values::Unknown, Values::Known),
+            now: Some(self.now),
+        }
+    }
+}
+
+fn no_statement() -> Arc<Statement> {
+    static NONE: OnceLock<Arc<Statement>> = OnceLock::new();
+    let make = || {
+        Arc::new(Statement {
+            text: Arc::from(""),
+            span: 0..0,
+            normalized: Arc::from(""),
+            shape: 0,
+            dialect: Dialect::Postgres,
+            facts: Facts::empty(Kind::Empty),
+            ast: OnceLock::new(),
+        })
+    };
+    NONE.get_or_init(make).clone()
+}
