@@ -5,5 +5,6 @@
 //! promises in `docs/architecture.md`. Read `support::raw` first: most tests are
 //! a message sequence and the answer it must get.
 
+mod harness;
 mod support;
 mod tidy;

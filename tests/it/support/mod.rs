@@ -3,4 +3,11 @@
 //! Deliberately not here: assertions about the gate. A helper that fails says
 //! which set-up step failed; what an answer must look like stands in the tests.
 
+pub mod answer;
+pub mod database;
+pub mod differential;
+pub mod gate;
+pub mod postgres;
+pub mod raw;
+pub mod script;
 pub mod source;

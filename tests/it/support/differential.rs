@@ -1,0 +1,67 @@
+//! The same sequence sent to PostgreSQL directly and through the gate.
+//!
+//! What a client sees must be equal, message by message. [`Pair`] holds two
+//! databases with the same history: one is only used directly, the other only
+//! through the gate, so that every case may change what it likes.
+
+use super::database::{Database, fresh_database};
+use super::gate::Gate;
+
+/// Two databases with the same history, and a gate in front of the second.
+pub struct Pair {
+    direct: Database,
+    gate: Gate,
+}
+
+impl Pair {
+    /// Prepares both databases with the same SQL; none without a server.
+    pub fn new(setup: &str, rules: &str) -> Option<Pair> {
+        let direct = fresh_database()?;
+        let gated = fresh_database()?;
+        direct.prepare(setup);
+        gated.prepare(setup);
+        let gate = Gate::start(&gated, rules);
+        Some(Pair { direct, gate })
+    }
+
+    /// Plays a script on both sides, each on a new connection; returns the difference.
+    pub fn difference(&self, script: &str) -> Option<String> {
+        let expected = self.direct.direct().lines(script);
+        let got = std::panic::catch_unwind(|| self.gate.connect().lines(script));
+        let got = got.unwrap_or_else(|_| vec!["(the gate did not answer; see above)".to_owned()]);
+        (expected != got).then(|| side_by_side(&expected, &got))
+    }
+
+    /// Plays every case and fails with all differences at once.
+    pub fn compare_all(&self, cases: &[(&str, &str)]) {
+        let mut differences = Vec::new();
+        for (name, script) in cases {
+            if let Some(difference) = self.difference(script) {
+                differences.push(format!("== {name}\n{difference}"));
+            }
+        }
+        let count = differences.len();
+        assert!(
+            count == 0,
+            "{count} of {} cases differ\n{}",
+            cases.len(),
+            differences.join("\n")
+        );
+    }
+}
+
+/// Both answers, up to a little behind the first difference.
+fn side_by_side(expected: &[String], got: &[String]) -> String {
+    let same = expected.iter().zip(got).take_while(|(a, b)| a == b).count();
+    let mut out = String::new();
+    for line in &expected[same.saturating_sub(3)..same] {
+        out.push_str(&format!("      {line}\n"));
+    }
+    for line in expected.iter().skip(same).take(4) {
+        out.push_str(&format!("  pg  {line}\n"));
+    }
+    for line in got.iter().skip(same).take(4) {
+        out.push_str(&format!("gate  {line}\n"));
+    }
+    out
+}

@@ -1,0 +1,206 @@
+//! The gate as its users run it: the binary, a configuration file, a port.
+//!
+//! A process of its own, so that a test can also kill it, signal it or feed it a
+//! file that is broken, and so that one test's gate cannot touch another's.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::database::{Database, OWNER};
+use super::raw::{Login, Raw};
+
+/// The name clients use for the test's database.
+pub const DATABASE: &str = "app";
+
+/// A running gate; it ends with this value.
+pub struct Gate {
+    /// Where clients connect.
+    pub address: SocketAddr,
+    /// Where `/metrics` and the health checks are.
+    pub admin: SocketAddr,
+    folder: tempfile::TempDir,
+    head: String,
+    child: Child,
+}
+
+impl Gate {
+    /// Starts a gate in front of `database`; `rules` is the rest of the configuration.
+    pub fn start(database: &Database, rules: &str) -> Gate {
+        let operator = super::postgres::SUPERUSER;
+        let backend = database.url();
+        let head = format!(
+            "[[database]]\nname = \"{DATABASE}\"\nbackend = \"{backend}\"\n\
+             operator = {{ user = \"{operator}\" }}\n\n\
+             [[user]]\nname = \"{OWNER}\"\nauth = \"trust\"\n\n"
+        );
+        Gate::start_with(&head, rules)
+    }
+
+    /// Starts a gate with databases and users of its own choice.
+    pub fn start_with(head: &str, rules: &str) -> Gate {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (address, admin) = (free_address(), free_address());
+        let head = format!(
+            "state_dir = \"{}\"\nworkers = 2\n\n[admin]\naddress = \"{admin}\"\n\n[[listen]]\naddress = \"{address}\"\n\n{head}",
+            env!("CARGO_TARGET_TMPDIR")
+        );
+        let file = folder.path().join("portcullis.toml");
+        std::fs::write(&file, format!("{head}{rules}")).expect("the configuration");
+        let log = std::fs::File::create(folder.path().join("log")).expect("a log file");
+        let child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+            .args(["run", "--config"])
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .expect("the gate starts");
+        let mut gate = Gate {
+            address,
+            admin,
+            folder,
+            head,
+            child,
+        };
+        gate.wait_until_open();
+        gate
+    }
+
+    fn wait_until_open(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while std::net::TcpStream::connect(self.address).is_err() {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("the gate ended with {status}:\n{}", self.log());
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the gate did not open its port:\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// A connection as the owner.
+    pub fn connect(&self) -> Raw {
+        Raw::login(self.address, &Login::new(OWNER, DATABASE))
+    }
+
+    /// Replaces everything behind databases and users, in one step, as an editor does.
+    pub fn rewrite(&self, rules: &str) {
+        let file = self.config_path();
+        let mut draft = tempfile::NamedTempFile::new_in(self.folder.path()).expect("a draft");
+        write!(draft, "{}{rules}", self.head).expect("the draft");
+        draft
+            .persist(&file)
+            .expect("the new file takes the old one's place");
+    }
+
+    /// The configuration file.
+    pub fn config_path(&self) -> PathBuf {
+        self.folder.path().join("portcullis.toml")
+    }
+
+    /// The folder of the configuration file; relative plugin paths start there.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What the gate wrote so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Waits until the log holds a line with all these pieces.
+    pub fn wait_for_log(&self, pieces: &[&str]) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let log = self.log();
+            if log
+                .lines()
+                .any(|line| pieces.iter().all(|piece| line.contains(piece)))
+            {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "no log line with {pieces:?} in:\n{log}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Body of a page of the admin listener.
+    pub fn page(&self, path: &str) -> (u16, String) {
+        http_get(self.admin, path)
+    }
+
+    /// Sum of a counter over all labels that contain `labels`.
+    pub fn metric(&self, name: &str, labels: &str) -> f64 {
+        let (_, page) = self.page("/metrics");
+        let samples = page.lines().filter(|line| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with(['{', ' '])) && line.contains(labels)
+        });
+        samples
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+
+    /// Process id, for signals.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for the process to end by itself.
+    pub fn wait(&mut self, patience: Duration) -> Option<std::process::ExitStatus> {
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        None
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = &lines[lines.len().saturating_sub(40)..];
+            eprintln!("last lines of the gate's log:\n{}\n", tail.join("\n"));
+        }
+    }
+}
+
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("its address")
+}
+
+fn http_get(address: SocketAddr, path: &str) -> (u16, String) {
+    use std::io::Read;
+    let mut stream = std::net::TcpStream::connect(address).expect("the admin listener");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("a request");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).expect("a response");
+    let status = response
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .unwrap_or(0);
+    let body = response
+        .split_once("\r\n\r\n")
+        .map(|parts| parts.1.to_owned())
+        .unwrap_or_default();
+    (status, body)
+}
