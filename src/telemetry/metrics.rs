@@ -221,33 +221,43 @@ pub fn markdown() -> String {
     out
 }
 
-/// A registry of its own: nothing is global.
-pub(super) fn register(inner: Weak<Inner>) -> Option<prometheus::Registry> {
-    let registry = prometheus::Registry::new();
-    let descriptions = METRICS
-        .iter()
-        .map(|metric| {
-            let labels = metric
-                .labels
-                .iter()
-                .map(|label| (*label).to_owned())
-                .collect();
-            Desc::new(
-                metric.name.to_owned(),
-                metric.help.to_owned(),
-                labels,
-                Default::default(),
-            )
-        })
-        .collect::<Result<Vec<_>, _>>()
-        .ok()?;
-    registry
-        .register(Box::new(Sum {
-            inner,
-            descriptions,
-        }))
-        .ok()?;
-    Some(registry)
+/// What `/metrics` answers, from a registry of its own: nothing is global.
+pub(super) struct Page(prometheus::Registry);
+
+impl Page {
+    pub(super) fn register(inner: Weak<Inner>) -> Option<Page> {
+        let registry = prometheus::Registry::new();
+        let descriptions = METRICS
+            .iter()
+            .map(|metric| {
+                let labels = metric
+                    .labels
+                    .iter()
+                    .map(|label| (*label).to_owned())
+                    .collect();
+                Desc::new(
+                    metric.name.to_owned(),
+                    metric.help.to_owned(),
+                    labels,
+                    Default::default(),
+                )
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .ok()?;
+        registry
+            .register(Box::new(Sum {
+                inner,
+                descriptions,
+            }))
+            .ok()?;
+        Some(Page(registry))
+    }
+
+    pub(super) fn text(&self) -> String {
+        prometheus::TextEncoder::new()
+            .encode_to_string(&self.0.gather())
+            .unwrap_or_default()
+    }
 }
 
 /// Sums the workers' counters when somebody asks.

@@ -45,7 +45,7 @@ pub struct Telemetry {
 struct Inner {
     shards: Mutex<Vec<Arc<Shard>>>,
     readings: Mutex<Vec<(&'static str, Reading)>>,
-    registry: Mutex<Option<prometheus::Registry>>,
+    page: Mutex<Option<metrics::Page>>,
     incidents: incident::Incidents,
     statements: AtomicBool,
     started: Instant,
@@ -58,14 +58,13 @@ impl Telemetry {
         let inner = Arc::new(Inner {
             shards: Mutex::default(),
             readings: Mutex::default(),
-            registry: Mutex::default(),
+            page: Mutex::default(),
             incidents: incident::Incidents::new(),
             statements: AtomicBool::new(log_statements),
             started: Instant::now(),
             started_at: SystemTime::now(),
         });
-        let registry = metrics::register(Arc::downgrade(&inner));
-        *lock(&inner.registry) = registry;
+        *lock(&inner.page) = metrics::Page::register(Arc::downgrade(&inner));
         Telemetry { inner }
     }
 
@@ -98,12 +97,9 @@ impl Telemetry {
 
     /// All metrics in Prometheus' text format.
     pub fn metrics_text(&self) -> String {
-        let families = lock(&self.inner.registry)
+        lock(&self.inner.page)
             .as_ref()
-            .map(prometheus::Registry::gather)
-            .unwrap_or_default();
-        prometheus::TextEncoder::new()
-            .encode_to_string(&families)
+            .map(metrics::Page::text)
             .unwrap_or_default()
     }
 

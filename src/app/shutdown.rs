@@ -1,0 +1,113 @@
+//! How the gate is told to stop: first politely, then at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+/// How far stopping has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Serving.
+    Running,
+    /// No new clients; the ones that are here may finish what they began.
+    Draining,
+    /// Everybody out.
+    Now,
+}
+
+/// A handle to stop a gate with. Cheap to clone; any clone will do.
+#[derive(Debug, Clone)]
+pub struct Shutdown {
+    phase: Arc<watch::Sender<Phase>>,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Shutdown {
+            phase: Arc::new(watch::Sender::new(Phase::Running)),
+        }
+    }
+}
+
+impl Shutdown {
+    /// A new one, not yet told anything.
+    pub fn new() -> Shutdown {
+        Shutdown::default()
+    }
+
+    /// No new clients; those that are here may finish what they began.
+    pub fn drain(&self) {
+        self.raise(Phase::Draining);
+    }
+
+    /// Everybody out.
+    pub fn now(&self) {
+        self.raise(Phase::Now);
+    }
+
+    /// One step further: what a second Ctrl-C means.
+    pub fn further(&self) {
+        let next = match self.phase() {
+            Phase::Running => Phase::Draining,
+            Phase::Draining | Phase::Now => Phase::Now,
+        };
+        self.raise(next);
+    }
+
+    /// How far it has come.
+    pub fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// Returns once it has come at least this far.
+    pub async fn reached(&self, phase: Phase) {
+        let mut receiver = self.phase.subscribe();
+        // An error would mean that no sender is left, but `self` is one.
+        let _ = receiver.wait_for(|now| *now >= phase).await;
+    }
+
+    /// Returns when everybody must leave: at once when told so, else when
+    /// draining has taken this long.
+    pub async fn patience_ends(&self, drain_timeout: Duration) {
+        self.reached(Phase::Draining).await;
+        let _ = tokio::time::timeout(drain_timeout, self.reached(Phase::Now)).await;
+    }
+
+    fn raise(&self, phase: Phase) {
+        self.phase.send_if_modified(|now| {
+            let further = phase > *now;
+            if further {
+                *now = phase;
+            }
+            further
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goes_only_forward() {
+        let shutdown = Shutdown::new();
+        shutdown.further();
+        assert_eq!(shutdown.phase(), Phase::Draining);
+        shutdown.further();
+        shutdown.drain();
+        assert_eq!(shutdown.phase(), Phase::Now);
+    }
+
+    #[tokio::test]
+    async fn patience_ends_at_once_when_told_so() {
+        let shutdown = Shutdown::new();
+        shutdown.now();
+        tokio::time::timeout(
+            Duration::from_secs(5),
+            shutdown.patience_ends(Duration::from_secs(3600)),
+        )
+        .await
+        .unwrap();
+    }
+}
