@@ -6,4 +6,5 @@
 //! Read [`postgres::pool::LinkPool::take`] first.
 
 pub mod postgres;
+pub mod rows;
 pub mod sqlite;
