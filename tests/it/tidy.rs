@@ -47,10 +47,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ),
     ("prometheus", &["src/telemetry/metrics"]),
     ("notify", &["src/app/reload"]),
-    (
-        "wit_component",
-        &["src/cli/", "build.rs", "build/", "xtask/"],
-    ),
+    ("wit_component", &["sdk/build/"]),
 ];
 
 const RUST: &[&str] = &[

