@@ -1,0 +1,250 @@
+//! What the body of a user function can do, by the words in it.
+//!
+//! Not a parser: every word of the body counts, wherever it stands, also in
+//! comments and strings. A body without any word that can change rows cannot
+//! change rows; one that has such a word may change any relation it names. What
+//! could name a relation without writing it out (EXECUTE, built-in functions that
+//! run SQL text, Unicode escapes, definitions) makes the body opaque.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::snapshot::{CatalogSnapshot, Function, Oid};
+
+/// Built-in functions that run SQL text or whatever a cursor holds.
+const TEXT_RUNNERS: &[&str] = &[
+    "query_to_xml",
+    "query_to_xmlschema",
+    "query_to_xml_and_xmlschema",
+    "cursor_to_xml",
+    "cursor_to_xmlschema",
+    "table_to_xml",
+    "table_to_xmlschema",
+    "table_to_xml_and_xmlschema",
+    "schema_to_xml",
+    "schema_to_xmlschema",
+    "schema_to_xml_and_xmlschema",
+    "database_to_xml",
+    "database_to_xmlschema",
+    "database_to_xml_and_xmlschema",
+    "ts_stat",
+    "ts_rewrite",
+];
+
+/// Words after which the rest of a body proves nothing.
+const OPAQUE_WORDS: &[&str] = &[
+    "execute", "create", "alter", "drop", "truncate", "cluster", "refresh", "import", "load", "reindex", "vacuum",
+];
+
+/// Words that can change rows of a relation named in the same body.
+const CHANGE_WORDS: &[&str] = &["insert", "update", "delete", "merge", "copy"];
+
+/// Extensions whose C functions neither change tables nor run SQL text.
+const QUIET_EXTENSIONS: &[&str] = &[
+    "amcheck", "autoinc", "bloom", "btree_gin", "btree_gist", "citext", "cube", "dict_int", "dict_xsyn",
+    "earthdistance", "fuzzystrmatch", "hstore", "insert_username", "intagg", "intarray", "isn", "ltree",
+    "moddatetime", "pageinspect", "pg_buffercache", "pg_freespacemap", "pg_prewarm", "pg_stat_statements",
+    "pg_trgm", "pg_uuidv7", "pgcrypto", "pgrowlocks", "pgstattuple", "postgis", "postgis_raster",
+    "postgis_topology", "seg", "sslinfo", "tsm_system_rows", "tsm_system_time", "unaccent", "uuid-ossp", "vector",
+];
+
+/// Extensions whose functions work in another session, where nothing can be counted.
+const ELSEWHERE_EXTENSIONS: &[&str] = &["dblink", "pg_background", "pg_cron"];
+
+/// What a body can do.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct BodyReach {
+    /// Relations it names.
+    pub(super) relations: Vec<Oid>,
+    /// It may change them.
+    pub(super) changes: bool,
+    /// User functions it names or depends on.
+    pub(super) functions: Vec<Oid>,
+    /// It may do anything.
+    pub(super) opaque: Option<Arc<str>>,
+    /// It may do it in another session.
+    pub(super) elsewhere: Option<Arc<str>>,
+}
+
+/// Whether a built-in function of this name runs SQL text that it is given.
+pub(super) fn runs_text(name: &str) -> bool {
+    TEXT_RUNNERS.contains(&name)
+}
+
+/// [`runs_text`] as a regular expression of the server, for definitions it prints.
+pub(super) fn runs_text_pattern() -> String {
+    format!("\\m({})\\M", TEXT_RUNNERS.join("|"))
+}
+
+/// What calling the function can do, its own callees not followed.
+///
+/// `implicit`: called by an operator, a cast or a type, not by its name. C code
+/// of an extension is trusted there, as the server itself trusts it.
+pub(super) fn reach(snapshot: &CatalogSnapshot, function: &Function, implicit: bool) -> BodyReach {
+    if function.aggregate {
+        return BodyReach { functions: function.functions.clone(), ..BodyReach::default() };
+    }
+    match &*function.language {
+        "sql" | "plpgsql" => words_reach(snapshot, function),
+        "c" => c_reach(function, implicit),
+        language => BodyReach {
+            opaque: Some(format!("function {} is written in {language}", function.name).into()),
+            ..BodyReach::default()
+        },
+    }
+}
+
+fn c_reach(function: &Function, implicit: bool) -> BodyReach {
+    let extension = function.extension.as_deref().unwrap_or("");
+    let mut reach = BodyReach { functions: function.functions.clone(), ..BodyReach::default() };
+    if ELSEWHERE_EXTENSIONS.contains(&extension) {
+        reach.elsewhere = Some(format!("function {} of {extension} works in another session", function.name).into());
+    }
+    let quiet = QUIET_EXTENSIONS.contains(&extension) || (implicit && !extension.is_empty());
+    if !quiet {
+        reach.opaque = Some(format!("function {} is written in C", function.name).into());
+    }
+    reach
+}
+
+fn words_reach(snapshot: &CatalogSnapshot, function: &Function) -> BodyReach {
+    let folded = function.body.to_ascii_lowercase();
+    let words = words(&folded);
+    let mut reach = BodyReach {
+        relations: function.relations.clone(),
+        functions: function.functions.clone(),
+        changes: CHANGE_WORDS.iter().any(|word| words.contains(word)),
+        ..BodyReach::default()
+    };
+    let runner = OPAQUE_WORDS.iter().chain(TEXT_RUNNERS).find(|word| words.contains(*word));
+    if let Some(word) = runner {
+        reach.opaque = Some(format!("function {} holds {}", function.name, word.to_uppercase()).into());
+    } else if folded.contains("u&") {
+        reach.opaque = Some(format!("function {} holds names with escapes", function.name).into());
+    }
+    for (name, oids) in &snapshot.relation_names {
+        if mentions(&words, &function.body, name) {
+            reach.relations.extend(oids);
+        }
+    }
+    for (name, oids) in &snapshot.function_names {
+        if mentions(&words, &function.body, name) {
+            reach.functions.extend(oids);
+        }
+    }
+    reach.relations.sort_unstable();
+    reach.relations.dedup();
+    reach.functions.sort_unstable();
+    reach.functions.dedup();
+    reach.functions.retain(|oid| *oid != function.oid);
+    reach
+}
+
+/// Runs of letters, digits and underscores, cut like names, also without leading digits (`1union`).
+fn words(folded: &str) -> HashSet<&str> {
+    let mut found = HashSet::new();
+    for word in folded.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) {
+        let name = word.trim_start_matches(|c: char| c.is_ascii_digit());
+        for word in [word, name] {
+            found.insert(crate::model::pattern::cut(word));
+        }
+    }
+    found.remove("");
+    found
+}
+
+/// A plain name is looked up among the words; any other must appear literally.
+fn mentions(words: &HashSet<&str>, body: &str, name: &str) -> bool {
+    let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    if plain { words.contains(name) } else { body.contains(&name.replace('"', "\"\"")) || folds_to(body, name) }
+}
+
+/// A name such as `café` may be written unquoted, `CAFé`.
+fn folds_to(body: &str, name: &str) -> bool {
+    !name.bytes().any(|b| b.is_ascii_uppercase()) && body.to_ascii_lowercase().contains(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot() -> CatalogSnapshot {
+        let mut snapshot = CatalogSnapshot::default();
+        snapshot.relation_names.insert("users".into(), vec![1]);
+        snapshot.relation_names.insert("Odd Name".into(), vec![2]);
+        snapshot.function_names.insert("purge".into(), vec![10]);
+        snapshot
+    }
+
+    fn function(language: &str, body: &str) -> Function {
+        Function {
+            oid: 99,
+            schema: "public".into(),
+            name: "f".into(),
+            language: language.into(),
+            aggregate: false,
+            extension: None,
+            body: body.into(),
+            functions: Vec::new(),
+            relations: Vec::new(),
+            attribute: false,
+        }
+    }
+
+    fn of(body: &str) -> BodyReach {
+        reach(&snapshot(), &function("plpgsql", body), false)
+    }
+
+    #[test]
+    fn a_body_without_relations_does_nothing() {
+        let found = of("BEGIN NEW.changed_at := now(); RETURN NEW; END");
+        assert_eq!(found, BodyReach::default());
+    }
+
+    #[test]
+    fn finds_relations_however_they_are_written() {
+        let bodies =
+            ["DELETE FROM users", "delete from USERS", "delete from public.\"users\"", "DELETE/**/FROM/**/users;", "x$$DELETE from users$$"];
+        for body in bodies {
+            let found = of(body);
+            assert_eq!((found.relations, found.changes), (vec![1], true), "{body}");
+        }
+        assert_eq!(of("delete from \"Odd Name\"").relations, [2]);
+        assert!(!of("select 1 from users").changes);
+    }
+
+    #[test]
+    fn follows_functions_by_name() {
+        assert_eq!(of("PERFORM purge(1)").functions, [10]);
+        assert_eq!(of("SELECT u.purge FROM x u").functions, [10]);
+    }
+
+    #[test]
+    fn gives_up_on_what_it_cannot_bound() {
+        let bodies = [
+            "EXECUTE 'DELETE FROM ' || t",
+            "SELECT query_to_xml(q, true, false, '')",
+            "DELETE FROM U&\"\\0075sers\"",
+            "TRUNCATE users",
+            "DROP TABLE users",
+        ];
+        for body in bodies {
+            assert!(of(body).opaque.is_some(), "{body}");
+        }
+        for language in ["plpython3u", "internal", "c", "plperl"] {
+            assert!(reach(&snapshot(), &function(language, "x"), false).opaque.is_some(), "{language}");
+        }
+    }
+
+    #[test]
+    fn trusts_extension_code_behind_operators_only() {
+        let mut code = function("c", "hstore_eq");
+        code.extension = Some("some_extension".into());
+        assert!(reach(&snapshot(), &code, false).opaque.is_some());
+        assert!(reach(&snapshot(), &code, true).opaque.is_none());
+        code.extension = Some("pg_trgm".into());
+        assert!(reach(&snapshot(), &code, false).opaque.is_none());
+        code.extension = Some("dblink".into());
+        assert!(reach(&snapshot(), &code, false).elsewhere.is_some());
+    }
+}
