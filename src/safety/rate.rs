@@ -399,11 +399,10 @@ impl Rates {
 
     /// The key's cell, a new one if there is room, else the bucket's shared one.
     fn cell(&self, key: &KeyRef<'_>, now: u64) -> Option<Arc<Cell>> {
-        self.cell_within(key, self.keys_per_shard, now)
-            .or_else(|| {
-                let room = self.keys_per_shard + OVERFLOW_PER_SHARD;
-                self.cell_within(&key.shared(), room, now)
-            })
+        self.cell_within(key, self.keys_per_shard, now).or_else(|| {
+            let room = self.keys_per_shard + OVERFLOW_PER_SHARD;
+            self.cell_within(&key.shared(), room, now)
+        })
     }
 
     fn cell_within(&self, key: &KeyRef<'_>, room: usize, now: u64) -> Option<Arc<Cell>> {
@@ -485,7 +484,8 @@ fn refusal(requirement: &Requirement, wait: u64) -> Refusal {
 fn no_room(requirement: &Requirement) -> Refusal {
     Refusal {
         policy: Arc::clone(&requirement.policy),
-        ..Refusal::gate("rate", sqlstate::RATE, "too many rate keys at once").hint("try again later")
+        ..Refusal::gate("rate", sqlstate::RATE, "too many rate keys at once")
+            .hint("try again later")
     }
 }
 

@@ -1,6 +1,7 @@
 //! PostgreSQL servers: links (connections that carry clients' statements),
 //! the pool that bounds them, and the catalog.
 
+pub mod catalog;
 pub mod link;
 pub mod login;
 pub mod pool;

@@ -83,7 +83,10 @@ fn says_how_long_to_wait_and_waiting_so_long_is_enough() {
     let refusal = ask(&rates, &quota, "ann", 2 * SECOND).expect_err("second");
     assert_eq!(refusal.code, "53400");
     assert_eq!(&*refusal.hint, "try again in 1.5 s");
-    assert_eq!(&*refusal.detail, "allowed are 1 statements in 2.5 s per user");
+    assert_eq!(
+        &*refusal.detail,
+        "allowed are 1 statements in 2.5 s per user"
+    );
     assert_eq!(refusal.constraint(), "rates/q");
     ask(&rates, &quota, "ann", 2 * SECOND + SECOND * 3 / 2).expect("after the wait");
 }

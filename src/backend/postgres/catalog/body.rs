@@ -33,7 +33,8 @@ const TEXT_RUNNERS: &[&str] = &[
 
 /// Words after which the rest of a body proves nothing.
 const OPAQUE_WORDS: &[&str] = &[
-    "execute", "create", "alter", "drop", "truncate", "cluster", "refresh", "import", "load", "reindex", "vacuum",
+    "execute", "create", "alter", "drop", "truncate", "cluster", "refresh", "import", "load",
+    "reindex", "vacuum",
 ];
 
 /// Words that can change rows of a relation named in the same body.
@@ -41,11 +42,44 @@ const CHANGE_WORDS: &[&str] = &["insert", "update", "delete", "merge", "copy"];
 
 /// Extensions whose C functions neither change tables nor run SQL text.
 const QUIET_EXTENSIONS: &[&str] = &[
-    "amcheck", "autoinc", "bloom", "btree_gin", "btree_gist", "citext", "cube", "dict_int", "dict_xsyn",
-    "earthdistance", "fuzzystrmatch", "hstore", "insert_username", "intagg", "intarray", "isn", "ltree",
-    "moddatetime", "pageinspect", "pg_buffercache", "pg_freespacemap", "pg_prewarm", "pg_stat_statements",
-    "pg_trgm", "pg_uuidv7", "pgcrypto", "pgrowlocks", "pgstattuple", "postgis", "postgis_raster",
-    "postgis_topology", "seg", "sslinfo", "tsm_system_rows", "tsm_system_time", "unaccent", "uuid-ossp", "vector",
+    "amcheck",
+    "autoinc",
+    "bloom",
+    "btree_gin",
+    "btree_gist",
+    "citext",
+    "cube",
+    "dict_int",
+    "dict_xsyn",
+    "earthdistance",
+    "fuzzystrmatch",
+    "hstore",
+    "insert_username",
+    "intagg",
+    "intarray",
+    "isn",
+    "ltree",
+    "moddatetime",
+    "pageinspect",
+    "pg_buffercache",
+    "pg_freespacemap",
+    "pg_prewarm",
+    "pg_stat_statements",
+    "pg_trgm",
+    "pg_uuidv7",
+    "pgcrypto",
+    "pgrowlocks",
+    "pgstattuple",
+    "postgis",
+    "postgis_raster",
+    "postgis_topology",
+    "seg",
+    "sslinfo",
+    "tsm_system_rows",
+    "tsm_system_time",
+    "unaccent",
+    "uuid-ossp",
+    "vector",
 ];
 
 /// Extensions whose functions work in another session, where nothing can be counted.
@@ -82,7 +116,10 @@ pub(super) fn runs_text_pattern() -> String {
 /// of an extension is trusted there, as the server itself trusts it.
 pub(super) fn reach(snapshot: &CatalogSnapshot, function: &Function, implicit: bool) -> BodyReach {
     if function.aggregate {
-        return BodyReach { functions: function.functions.clone(), ..BodyReach::default() };
+        return BodyReach {
+            functions: function.functions.clone(),
+            ..BodyReach::default()
+        };
     }
     match &*function.language {
         "sql" | "plpgsql" => words_reach(snapshot, function),
@@ -96,9 +133,18 @@ pub(super) fn reach(snapshot: &CatalogSnapshot, function: &Function, implicit: b
 
 fn c_reach(function: &Function, implicit: bool) -> BodyReach {
     let extension = function.extension.as_deref().unwrap_or("");
-    let mut reach = BodyReach { functions: function.functions.clone(), ..BodyReach::default() };
+    let mut reach = BodyReach {
+        functions: function.functions.clone(),
+        ..BodyReach::default()
+    };
     if ELSEWHERE_EXTENSIONS.contains(&extension) {
-        reach.elsewhere = Some(format!("function {} of {extension} works in another session", function.name).into());
+        reach.elsewhere = Some(
+            format!(
+                "function {} of {extension} works in another session",
+                function.name
+            )
+            .into(),
+        );
     }
     let quiet = QUIET_EXTENSIONS.contains(&extension) || (implicit && !extension.is_empty());
     if !quiet {
@@ -116,9 +162,13 @@ fn words_reach(snapshot: &CatalogSnapshot, function: &Function) -> BodyReach {
         changes: CHANGE_WORDS.iter().any(|word| words.contains(word)),
         ..BodyReach::default()
     };
-    let runner = OPAQUE_WORDS.iter().chain(TEXT_RUNNERS).find(|word| words.contains(*word));
+    let runner = OPAQUE_WORDS
+        .iter()
+        .chain(TEXT_RUNNERS)
+        .find(|word| words.contains(*word));
     if let Some(word) = runner {
-        reach.opaque = Some(format!("function {} holds {}", function.name, word.to_uppercase()).into());
+        reach.opaque =
+            Some(format!("function {} holds {}", function.name, word.to_uppercase()).into());
     } else if folded.contains("u&") {
         reach.opaque = Some(format!("function {} holds names with escapes", function.name).into());
     }
@@ -155,8 +205,14 @@ fn words(folded: &str) -> HashSet<&str> {
 
 /// A plain name is looked up among the words; any other must appear literally.
 fn mentions(words: &HashSet<&str>, body: &str, name: &str) -> bool {
-    let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    if plain { words.contains(name) } else { body.contains(&name.replace('"', "\"\"")) || folds_to(body, name) }
+    let plain = name
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    if plain {
+        words.contains(name)
+    } else {
+        body.contains(&name.replace('"', "\"\"")) || folds_to(body, name)
+    }
 }
 
 /// A name such as `café` may be written unquoted, `CAFé`.
@@ -203,8 +259,13 @@ mod tests {
 
     #[test]
     fn finds_relations_however_they_are_written() {
-        let bodies =
-            ["DELETE FROM users", "delete from USERS", "delete from public.\"users\"", "DELETE/**/FROM/**/users;", "x$$DELETE from users$$"];
+        let bodies = [
+            "DELETE FROM users",
+            "delete from USERS",
+            "delete from public.\"users\"",
+            "DELETE/**/FROM/**/users;",
+            "x$$DELETE from users$$",
+        ];
         for body in bodies {
             let found = of(body);
             assert_eq!((found.relations, found.changes), (vec![1], true), "{body}");
@@ -232,7 +293,12 @@ mod tests {
             assert!(of(body).opaque.is_some(), "{body}");
         }
         for language in ["plpython3u", "internal", "c", "plperl"] {
-            assert!(reach(&snapshot(), &function(language, "x"), false).opaque.is_some(), "{language}");
+            assert!(
+                reach(&snapshot(), &function(language, "x"), false)
+                    .opaque
+                    .is_some(),
+                "{language}"
+            );
         }
     }
 

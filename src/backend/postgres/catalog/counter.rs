@@ -83,15 +83,25 @@ mod tests {
     #[test]
     fn reads_a_row_and_refuses_nonsense() {
         let row = |fields: &[&str]| {
-            let fields: Vec<Option<&[u8]>> =
-                fields.iter().map(|text| (*text != "NULL").then(|| text.as_bytes())).collect();
+            let fields: Vec<Option<&[u8]>> = fields
+                .iter()
+                .map(|text| (*text != "NULL").then(|| text.as_bytes()))
+                .collect();
             parse_counter(&fields)
         };
         assert_eq!(
             row(&["5", "17", "900", "on"]),
-            Some(Counter { oid: 5, changed: 17, filenode: Some(900), tracked: true })
+            Some(Counter {
+                oid: 5,
+                changed: 17,
+                filenode: Some(900),
+                tracked: true
+            })
         );
-        assert_eq!(row(&["5", "0", "NULL", "off"]).map(|c| (c.filenode, c.tracked)), Some((None, false)));
+        assert_eq!(
+            row(&["5", "0", "NULL", "off"]).map(|c| (c.filenode, c.tracked)),
+            Some((None, false))
+        );
         assert_eq!(row(&["5", "-1", "900", "on"]), None);
         assert_eq!(row(&["5", "1", "900"]), None);
     }

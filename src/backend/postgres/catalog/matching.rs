@@ -32,14 +32,20 @@ impl CatalogSnapshot {
     /// A partition whose parent is limited by the same pattern is left out: the
     /// parent's sum already bounds it.
     pub fn matching(&self, patterns: &PatternSet) -> Vec<Matched> {
-        let best = |relation: &Relation| patterns.best(Some(&relation.schema), &relation.name, None);
+        let best =
+            |relation: &Relation| patterns.best(Some(&relation.schema), &relation.name, None);
         let mut found: Vec<Matched> = Vec::new();
         for relation in self.relations.values() {
             if relation.kind == RelationKind::Sequence {
                 continue;
             }
-            let Some(pattern) = best(relation) else { continue };
-            let covered = self.ancestors(relation).iter().any(|parent| best(parent) == Some(pattern));
+            let Some(pattern) = best(relation) else {
+                continue;
+            };
+            let covered = self
+                .ancestors(relation)
+                .iter()
+                .any(|parent| best(parent) == Some(pattern));
             if !covered {
                 found.push(self.matched(relation, pattern));
             }
@@ -51,7 +57,10 @@ impl CatalogSnapshot {
     /// [`CatalogSnapshot::matching`], worked out once for each list of patterns.
     pub fn matching_texts(&self, texts: &Arc<[Arc<str>]>) -> Result<Arc<[Matched]>, String> {
         let mut kept = self.matched.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, found)) = kept.iter().find(|(known, _)| Arc::ptr_eq(known, texts) || known == texts) {
+        if let Some((_, found)) = kept
+            .iter()
+            .find(|(known, _)| Arc::ptr_eq(known, texts) || known == texts)
+        {
             return Ok(Arc::clone(found));
         }
         let found: Arc<[Matched]> = self.matching(&PatternSet::new(texts.iter())?).into();
@@ -64,7 +73,11 @@ impl CatalogSnapshot {
 
     fn matched(&self, relation: &Relation, pattern: u32) -> Matched {
         let members = self.tree(relation.oid);
-        let foreign = |oid: &Oid| self.relations.get(oid).is_some_and(|r| r.kind == RelationKind::Foreign);
+        let foreign = |oid: &Oid| {
+            self.relations
+                .get(oid)
+                .is_some_and(|r| r.kind == RelationKind::Foreign)
+        };
         Matched {
             oid: relation.oid,
             kind: relation.kind,
@@ -80,7 +93,11 @@ impl CatalogSnapshot {
         let mut found: Vec<&Relation> = Vec::new();
         let mut next = vec![relation];
         while let Some(relation) = next.pop() {
-            for parent in relation.parents.iter().filter_map(|oid| self.relations.get(oid)) {
+            for parent in relation
+                .parents
+                .iter()
+                .filter_map(|oid| self.relations.get(oid))
+            {
                 if !found.iter().any(|known| known.oid == parent.oid) {
                     found.push(parent);
                     next.push(parent);

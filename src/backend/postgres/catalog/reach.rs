@@ -69,7 +69,13 @@ impl CatalogSnapshot {
     /// What a statement with these facts can reach.
     pub fn reach(&self, facts: &Facts, world: &World<'_>) -> Reach {
         let mut walk = Walk::new(self);
-        let mut own = Own { walk: &mut walk, world, target: None, writes: 0, unknown: Vec::new() };
+        let mut own = Own {
+            walk: &mut walk,
+            world,
+            target: None,
+            writes: 0,
+            unknown: Vec::new(),
+        };
         own.statement(facts);
         let (target, writes, unknown) = (own.target, own.writes, own.unknown);
         walk.run();
@@ -82,7 +88,9 @@ impl CatalogSnapshot {
         reach.unknown = unknown;
         reach.plain = is_dml(judged.kind)
             && reach.plain
-            && reach.target.is_some_and(|target| self.is_quiet_tree(target))
+            && reach
+                .target
+                .is_some_and(|target| self.is_quiet_tree(target))
             && reach.opaque.is_none()
             && !reach.deferred
             && !world.ddl_pending;
@@ -90,7 +98,9 @@ impl CatalogSnapshot {
             && reach.truncates.is_empty()
             && reach.opaque.is_none()
             && Effects::READS.contains(facts.effects)
-            && !facts.traits.intersects(Traits::CALLS_FUNCTIONS | Traits::OPAQUE);
+            && !facts
+                .traits
+                .intersects(Traits::CALLS_FUNCTIONS | Traits::OPAQUE);
         reach
     }
 
@@ -108,8 +118,10 @@ impl CatalogSnapshot {
         if schema.is_some_and(temp) || (schema.is_none() && world.temp_objects) {
             return Meaning::Unknown("it may name a temporary object");
         }
-        let found: Vec<Oid> =
-            self.named(schema, &named.name, world.search_path, world.role).map(|relation| relation.oid).collect();
+        let found: Vec<Oid> = self
+            .named(schema, &named.name, world.search_path, world.role)
+            .map(|relation| relation.oid)
+            .collect();
         let system = match schema {
             None => self.system_names.contains(&named.name),
             Some("pg_catalog" | "information_schema") => true,
@@ -128,14 +140,20 @@ impl CatalogSnapshot {
     fn is_quiet_tree(&self, target: Oid) -> bool {
         self.tree(target).iter().all(|oid| {
             self.relation(*oid).is_some_and(|relation| {
-                relation.kind.is_table() && relation.triggers.is_empty() && !relation.rules && !relation.runs_text
+                relation.kind.is_table()
+                    && relation.triggers.is_empty()
+                    && !relation.rules
+                    && !relation.runs_text
             })
         })
     }
 }
 
 fn is_dml(kind: Kind) -> bool {
-    matches!(kind, Kind::Insert | Kind::Update | Kind::Delete | Kind::Merge | Kind::Copy)
+    matches!(
+        kind,
+        Kind::Insert | Kind::Update | Kind::Delete | Kind::Merge | Kind::Copy
+    )
 }
 
 /// The statement's own names, put into the walk.
@@ -152,8 +170,12 @@ impl Own<'_, '_, '_> {
         if facts.is_opaque() && !facts.traits.contains(Traits::HARMLESS) {
             self.walk.opaque("the statement is not fully understood");
         }
-        if facts.effects.intersects(Effects::NETWORK | Effects::PROGRAM) {
-            self.walk.elsewhere("the statement works outside this session");
+        if facts
+            .effects
+            .intersects(Effects::NETWORK | Effects::PROGRAM)
+        {
+            self.walk
+                .elsewhere("the statement works outside this session");
         }
         match facts.kind {
             Kind::Select
@@ -200,20 +222,29 @@ impl Own<'_, '_, '_> {
             if runs && !change.is_empty() {
                 self.change(named, change);
             }
-            if named.access.intersects(Access::SELECT | Access::LOCK | Access::POSSIBLE) || !change.is_empty() {
+            if named
+                .access
+                .intersects(Access::SELECT | Access::LOCK | Access::POSSIBLE)
+                || !change.is_empty()
+            {
                 self.read(named);
             }
-            if named.access.intersects(Access::CREATE | Access::ALTER | Access::DROP) {
+            if named
+                .access
+                .intersects(Access::CREATE | Access::ALTER | Access::DROP)
+            {
                 // SELECT INTO, and definitions in an opaque text.
                 self.walk.opaque("the statement defines a relation");
             }
         }
         let says_writes = facts.effects.intersects(Effects::WRITES | Effects::SCHEMA);
         if runs && says_writes && self.writes == 0 {
-            self.walk.opaque("the statement writes to something that has no name");
+            self.walk
+                .opaque("the statement writes to something that has no name");
         }
         if runs && facts.effects.contains(Effects::CODE) && facts.functions.is_empty() {
-            self.walk.opaque("the statement runs code that it does not show");
+            self.walk
+                .opaque("the statement runs code that it does not show");
         }
     }
 
@@ -233,7 +264,8 @@ impl Own<'_, '_, '_> {
                 if let ([only], Via::Direct) = (&oids[..], named.via) {
                     self.target = Some(*only);
                 }
-                oids.into_iter().for_each(|oid| self.walk.change(oid, access));
+                oids.into_iter()
+                    .for_each(|oid| self.walk.change(oid, access));
             }
             Meaning::Unknown(why) => {
                 self.unknown.push(named.clone());
@@ -248,7 +280,12 @@ impl Own<'_, '_, '_> {
         }
         let (path, role) = (self.world.search_path, self.world.role);
         for column in &facts.columns {
-            for function in self.walk.snapshot.functions_named(None, column, path, role).filter(|f| f.attribute) {
+            for function in self
+                .walk
+                .snapshot
+                .functions_named(None, column, path, role)
+                .filter(|f| f.attribute)
+            {
                 self.walk.call(function.oid);
             }
         }
@@ -259,14 +296,20 @@ impl Own<'_, '_, '_> {
         let (path, role) = (self.world.search_path, self.world.role);
         let schema = function.schema.as_deref();
         let mut found = false;
-        for candidate in self.walk.snapshot.functions_named(schema, &function.name, path, role) {
+        for candidate in self
+            .walk
+            .snapshot
+            .functions_named(schema, &function.name, path, role)
+        {
             self.walk.call(candidate.oid);
             found = true;
         }
         if body::runs_text(&function.name) {
-            self.walk.opaque(&format!("{} runs SQL text", function.name));
+            self.walk
+                .opaque(&format!("{} runs SQL text", function.name));
         } else if !found && self.may_be_unknown(schema) && !function.harmless {
-            self.walk.opaque(&format!("function {} is not known", function.name));
+            self.walk
+                .opaque(&format!("function {} is not known", function.name));
         }
         found
     }
@@ -284,15 +327,23 @@ impl Own<'_, '_, '_> {
     fn indirect(&mut self, facts: &Facts) {
         self.functions(facts);
         match self.world.target {
-            Some(target) if !matches!(target.kind, Kind::Execute | Kind::Fetch) => self.statement(target),
-            _ => self.walk.opaque("the statement behind the name is not known"),
+            Some(target) if !matches!(target.kind, Kind::Execute | Kind::Fetch) => {
+                self.statement(target)
+            }
+            _ => self
+                .walk
+                .opaque("the statement behind the name is not known"),
         }
     }
 
     /// A procedure the snapshot knows is judged by its body.
     fn call(&mut self, facts: &Facts) {
         self.walk.ambient();
-        let known: Vec<bool> = facts.functions.iter().map(|function| self.function(function)).collect();
+        let known: Vec<bool> = facts
+            .functions
+            .iter()
+            .map(|function| self.function(function))
+            .collect();
         if !known.contains(&true) {
             self.walk.opaque("CALL runs code");
         }
@@ -326,8 +377,12 @@ impl Own<'_, '_, '_> {
     /// VACUUM and kin change no rows, but compute index expressions.
     fn maintenance(&mut self, facts: &Facts) {
         self.functions(facts);
-        let functions: Vec<Oid> =
-            self.walk.snapshot.relations().flat_map(|relation| relation.index_functions.iter().copied()).collect();
+        let functions: Vec<Oid> = self
+            .walk
+            .snapshot
+            .relations()
+            .flat_map(|relation| relation.index_functions.iter().copied())
+            .collect();
         functions.into_iter().for_each(|oid| self.walk.call(oid));
     }
 
@@ -342,7 +397,8 @@ impl Own<'_, '_, '_> {
             }
         }
         if !facts.traits.contains(Traits::NO_TRANSACTION) {
-            self.walk.opaque("a definition can rewrite or remove what it does not name");
+            self.walk
+                .opaque("a definition can rewrite or remove what it does not name");
         }
     }
 }

@@ -43,7 +43,10 @@ impl RelationKind {
 
     /// Whether rows can be changed in it by name and belong to it (views and kin excluded).
     pub fn is_table(self) -> bool {
-        matches!(self, RelationKind::Table | RelationKind::Partitioned | RelationKind::Foreign)
+        matches!(
+            self,
+            RelationKind::Table | RelationKind::Partitioned | RelationKind::Foreign
+        )
     }
 }
 
@@ -126,7 +129,11 @@ pub struct Relation {
 impl Relation {
     /// Name in messages: the schema is left out when it is `public`.
     pub fn label(&self) -> Arc<str> {
-        if &*self.schema == "public" { Arc::clone(&self.name) } else { format!("{}.{}", self.schema, self.name).into() }
+        if &*self.schema == "public" {
+            Arc::clone(&self.name)
+        } else {
+            format!("{}.{}", self.schema, self.name).into()
+        }
     }
 }
 

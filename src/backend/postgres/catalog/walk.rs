@@ -74,19 +74,31 @@ impl<'s> Walk<'s> {
 
     /// What can run without being named: operators, casts, types, domains.
     pub(super) fn ambient(&mut self) {
-        let functions = self.snapshot.ambient.iter().map(|oid| Step::CallImplicitly(*oid));
+        let functions = self
+            .snapshot
+            .ambient
+            .iter()
+            .map(|oid| Step::CallImplicitly(*oid));
         self.queue.extend(functions);
     }
 
     pub(super) fn event_triggers(&mut self) {
-        let functions = self.snapshot.event_functions.iter().map(|oid| Step::Call(*oid));
+        let functions = self
+            .snapshot
+            .event_functions
+            .iter()
+            .map(|oid| Step::Call(*oid));
         self.queue.extend(functions);
     }
 
     /// What COMMIT and SET CONSTRAINTS can set off.
     pub(super) fn deferred_triggers(&mut self) {
         let snapshot = self.snapshot;
-        for trigger in snapshot.relations().flat_map(|relation| &relation.triggers).filter(|t| t.deferrable) {
+        for trigger in snapshot
+            .relations()
+            .flat_map(|relation| &relation.triggers)
+            .filter(|t| t.deferrable)
+        {
             self.deferred = true;
             self.indirect = true;
             trigger.functions.iter().for_each(|oid| self.call(*oid));
@@ -100,7 +112,9 @@ impl<'s> Walk<'s> {
             if !self.truncates.insert(oid) {
                 continue;
             }
-            let Some(relation) = snapshot.relation(oid) else { continue };
+            let Some(relation) = snapshot.relation(oid) else {
+                continue;
+            };
             if truncate {
                 self.triggers(relation, Access::TRUNCATE);
             }
@@ -147,12 +161,19 @@ impl<'s> Walk<'s> {
         };
         self.text_runner(relation);
         self.children(relation, Step::Read);
-        if matches!(relation.kind, RelationKind::View | RelationKind::Materialized) {
-            self.queue.extend(relation.rule_relations.iter().map(|oid| Step::Read(*oid)));
-            self.queue.extend(relation.rule_functions.iter().map(|oid| Step::Call(*oid)));
+        if matches!(
+            relation.kind,
+            RelationKind::View | RelationKind::Materialized
+        ) {
+            self.queue
+                .extend(relation.rule_relations.iter().map(|oid| Step::Read(*oid)));
+            self.queue
+                .extend(relation.rule_functions.iter().map(|oid| Step::Call(*oid)));
         }
-        self.queue.extend(relation.policy_relations.iter().map(|oid| Step::Read(*oid)));
-        self.queue.extend(relation.read_functions.iter().map(|oid| Step::Call(*oid)));
+        self.queue
+            .extend(relation.policy_relations.iter().map(|oid| Step::Read(*oid)));
+        self.queue
+            .extend(relation.read_functions.iter().map(|oid| Step::Call(*oid)));
     }
 
     fn on_change(&mut self, oid: Oid, access: Access) {
@@ -169,26 +190,39 @@ impl<'s> Walk<'s> {
             return;
         }
         self.text_runner(relation);
-        self.queue.extend(relation.policy_relations.iter().map(|oid| Step::Read(*oid)));
-        self.queue.extend(relation.read_functions.iter().map(|oid| Step::Call(*oid)));
-        self.queue.extend(relation.change_functions.iter().map(|oid| Step::Call(*oid)));
+        self.queue
+            .extend(relation.policy_relations.iter().map(|oid| Step::Read(*oid)));
+        self.queue
+            .extend(relation.read_functions.iter().map(|oid| Step::Call(*oid)));
+        self.queue
+            .extend(relation.change_functions.iter().map(|oid| Step::Call(*oid)));
         self.triggers(relation, access);
         self.rules(relation, access);
         self.cascades(relation, access);
         // A row that an UPDATE moves to another partition is deleted here and inserted there.
         let moves = relation.kind == RelationKind::Partitioned && access.contains(Access::UPDATE);
-        let below = if moves { access | Access::INSERT | Access::DELETE } else { access };
+        let below = if moves {
+            access | Access::INSERT | Access::DELETE
+        } else {
+            access
+        };
         self.children(relation, |child| Step::Change(child, below));
     }
 
     fn children(&mut self, relation: &Relation, step: impl Fn(Oid) -> Step) {
-        self.queue.extend(relation.children.iter().map(|child| step(*child)));
+        self.queue
+            .extend(relation.children.iter().map(|child| step(*child)));
     }
 
     fn triggers(&mut self, relation: &Relation, access: Access) {
-        for trigger in relation.triggers.iter().filter(|trigger| trigger.events.intersects(access)) {
+        for trigger in relation
+            .triggers
+            .iter()
+            .filter(|trigger| trigger.events.intersects(access))
+        {
             self.deferred |= trigger.deferrable;
-            self.queue.extend(trigger.functions.iter().map(|oid| Step::Call(*oid)));
+            self.queue
+                .extend(trigger.functions.iter().map(|oid| Step::Call(*oid)));
         }
     }
 
@@ -198,19 +232,28 @@ impl<'s> Walk<'s> {
             return;
         }
         self.indirect = true;
-        let access = if relation.rules { Access::CHANGE } else { access };
+        let access = if relation.rules {
+            Access::CHANGE
+        } else {
+            access
+        };
         for oid in &relation.rule_relations {
             self.queue.push(Step::Read(*oid));
             self.queue.push(Step::Change(*oid, access));
         }
-        self.queue.extend(relation.rule_functions.iter().map(|oid| Step::Call(*oid)));
+        self.queue
+            .extend(relation.rule_functions.iter().map(|oid| Step::Call(*oid)));
     }
 
     /// Foreign keys of other tables that point to this one or to a table it is part of.
     fn cascades(&mut self, relation: &Relation, access: Access) {
         let snapshot = self.snapshot;
         let above = snapshot.ancestors(relation);
-        for key in above.into_iter().chain([relation]).flat_map(|table| &table.cascades) {
+        for key in above
+            .into_iter()
+            .chain([relation])
+            .flat_map(|table| &table.cascades)
+        {
             let mut change = Access::empty();
             if access.contains(Access::DELETE) {
                 change |= key.on_delete;
@@ -230,7 +273,9 @@ impl<'s> Walk<'s> {
             return;
         }
         // Not a user function: part of the server.
-        let Some(function) = self.snapshot.function(oid) else { return };
+        let Some(function) = self.snapshot.function(oid) else {
+            return;
+        };
         let found = body::reach(self.snapshot, function, implicit);
         if let Some(why) = &found.opaque {
             self.opaque(why);
@@ -238,7 +283,8 @@ impl<'s> Walk<'s> {
         if let Some(why) = &found.elsewhere {
             self.elsewhere(why);
         }
-        self.queue.extend(found.functions.iter().map(|oid| Step::Call(*oid)));
+        self.queue
+            .extend(found.functions.iter().map(|oid| Step::Call(*oid)));
         for oid in &found.relations {
             self.queue.push(Step::Read(*oid));
             if found.changes {
@@ -250,7 +296,10 @@ impl<'s> Walk<'s> {
 
     fn text_runner(&mut self, relation: &Relation) {
         if relation.runs_text {
-            self.opaque(&format!("a definition of \"{}\" runs SQL text", relation.name));
+            self.opaque(&format!(
+                "a definition of \"{}\" runs SQL text",
+                relation.name
+            ));
         }
     }
 }
