@@ -105,9 +105,9 @@ pub(super) fn runs_text(name: &str) -> bool {
     TEXT_RUNNERS.contains(&name)
 }
 
-/// [`runs_text`] as a regular expression of the server, for definitions it prints.
-pub(super) fn runs_text_pattern() -> String {
-    format!("\\m({})\\M", TEXT_RUNNERS.join("|"))
+/// The names of all functions for which [`runs_text`] holds.
+pub(super) fn text_runners() -> &'static [&'static str] {
+    TEXT_RUNNERS
 }
 
 /// What calling the function can do, its own callees not followed.

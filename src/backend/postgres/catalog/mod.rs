@@ -23,12 +23,17 @@
 
 mod body;
 mod counter;
+mod digest;
+mod live;
+mod load;
 mod matching;
 mod reach;
 mod snapshot;
 mod walk;
 
 pub use counter::{COUNTER_COLUMNS, Counter, counter_query, parse_counter};
+pub use digest::epoch_query;
+pub use live::{Catalog, Error, Pace, View};
 pub use matching::Matched;
 pub use reach::{Reach, World};
 pub use snapshot::{

@@ -72,8 +72,6 @@ pub struct Cascade {
     pub on_delete: Access,
     /// What an UPDATE here does there.
     pub on_update: Access,
-    /// Points here with any action: TRUNCATE … CASCADE follows it.
-    pub truncates: bool,
 }
 
 /// A unique index over plain columns, without a predicate.
@@ -171,8 +169,6 @@ pub struct CatalogSnapshot {
     pub(super) epoch: u64,
     /// Moves with the statistics that the planner uses, and with `epoch`.
     pub(super) plan_epoch: u64,
-    /// How many calls of `note_ddl` this reading covers.
-    pub(super) covers: u64,
     /// Version of the server, as in `server_version_num`.
     pub(super) server_version: u32,
     pub(super) relations: HashMap<Oid, Relation>,
@@ -183,6 +179,8 @@ pub struct CatalogSnapshot {
     pub(super) function_names: HashMap<Arc<str>, Vec<Oid>>,
     /// Functions that run without being named: by operators, casts, types, domains, operator classes.
     pub(super) ambient: Vec<Oid>,
+    /// A domain's check runs SQL text.
+    pub(super) ambient_text: bool,
     /// Functions of event triggers.
     pub(super) event_functions: Vec<Oid>,
     pub(super) matched: Mutex<Vec<(Arc<[Arc<str>]>, Arc<[Matched]>)>>,

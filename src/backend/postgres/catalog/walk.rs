@@ -80,6 +80,9 @@ impl<'s> Walk<'s> {
             .iter()
             .map(|oid| Step::CallImplicitly(*oid));
         self.queue.extend(functions);
+        if self.snapshot.ambient_text {
+            self.opaque("a domain's check runs SQL text");
+        }
     }
 
     pub(super) fn event_triggers(&mut self) {
@@ -119,7 +122,7 @@ impl<'s> Walk<'s> {
                 self.triggers(relation, Access::TRUNCATE);
             }
             if truncate && cascade {
-                for key in relation.cascades.iter().filter(|key| key.truncates) {
+                for key in &relation.cascades {
                     self.remove(key.table, true, true);
                 }
             }
