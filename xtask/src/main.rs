@@ -8,6 +8,8 @@ mod docs;
 mod fuzz;
 mod new_policy;
 mod policy;
+#[path = "../../tests/it/support/postgres.rs"]
+mod postgres;
 mod process;
 mod setup;
 mod test;

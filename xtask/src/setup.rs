@@ -78,7 +78,8 @@ fn rustup() -> Result<(), String> {
     within(&mut command, RUSTUP_PATIENCE)
 }
 
-fn apt(packages: &[&str]) -> Result<(), String> {
+/// Installs packages of the distribution.
+pub fn apt(packages: &[&str]) -> Result<(), String> {
     if !process::is_there("apt-get") {
         return Err("there is no apt-get".to_string());
     }
