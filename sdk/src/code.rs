@@ -116,6 +116,18 @@ codes! {
 }
 
 codes! {
+    /// Whose grammar the statement follows.
+    Dialect {
+        /// PostgreSQL.
+        Postgres = 0,
+        /// SQLite.
+        Sqlite = 1,
+        /// MySQL.
+        Mysql = 2,
+    } else Postgres
+}
+
+codes! {
     /// What the WHERE of the writes (or of the read) restricts.
     Predicate {
         /// The statement has no place for a predicate.

@@ -18,7 +18,32 @@ macro_rules! export {
             $crate::__export_hook!(policy);
             $($crate::__export_hook!($hook);)*
         };
+
+        #[cfg(not(target_arch = "wasm32"))]
+        impl $crate::guest::Exported for $policy {
+            $($crate::__native_hook!($hook);)*
+        }
     };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __native_hook {
+    (connection) => {
+        fn connection(
+            slot: &$crate::guest::Slot<Self>,
+        ) -> ::std::option::Option<$crate::guest::Delivered> {
+            ::std::option::Option::Some(slot.judge_connection())
+        }
+    };
+    (plan) => {
+        fn plan(
+            slot: &$crate::guest::Slot<Self>,
+        ) -> ::std::option::Option<$crate::guest::Delivered> {
+            ::std::option::Option::Some(slot.judge_plan())
+        }
+    };
+    (events) => {};
 }
 
 #[doc(hidden)]

@@ -9,6 +9,19 @@ use crate::settings::{self, Issue};
 use crate::statement::Statement;
 pub use crate::verdict::Delivered;
 
+/// Natively: the optional hooks a policy was exported with.
+pub trait Exported: Policy {
+    /// Asks the connection hook, if there is one.
+    fn connection(_slot: &Slot<Self>) -> Option<Delivered> {
+        None
+    }
+
+    /// Asks the plan hook, if there is one.
+    fn plan(_slot: &Slot<Self>) -> Option<Delivered> {
+        None
+    }
+}
+
 /// Holds the configured policy of a component.
 pub struct Slot<P>(RefCell<Option<Rc<P>>>);
 

@@ -41,6 +41,7 @@ host! {
     setup::names as names(patterns: &[String]) -> Result<u32, String>;
     setup::networks as networks(cidrs: &[String]) -> Result<u32, String>;
     setup::windows as windows(specs: &[String]) -> Result<u32, String>;
+    statement::dialect as dialect() -> u32;
     statement::predicate as predicate() -> u32;
     statement::relations as relations() -> u32;
     statement::find as find(names: u32, access: u64, start: u32) -> i32;

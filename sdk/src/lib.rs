@@ -56,11 +56,13 @@ mod names;
 mod policy;
 mod settings;
 mod statement;
+#[cfg(all(feature = "testing", not(target_arch = "wasm32")))]
+pub mod testing;
 mod verdict;
 
 pub use client::{Client, Clock, Event, Plan, Values};
 pub use code::{
-    Access, Effects, Kind, Measure, Predicate, RateBy, Severity, Traits, Transaction, Via,
+    Access, Dialect, Effects, Kind, Measure, Predicate, RateBy, Severity, Traits, Transaction, Via,
 };
 pub use names::{Names, Networks, Symbol, Windows};
 pub use policy::{ConnectionPolicy, EventPolicy, PlanPolicy, Policy, Setup};
@@ -71,7 +73,8 @@ pub use verdict::{Level, Response, Verdict, log};
 /// What a policy usually needs.
 pub mod prelude {
     pub use crate::code::{
-        Access, Effects, Kind, Measure, Predicate, RateBy, Severity, Traits, Transaction, Via,
+        Access, Dialect, Effects, Kind, Measure, Predicate, RateBy, Severity, Traits, Transaction,
+        Via,
     };
     pub use crate::{
         Client, Clock, ConnectionPolicy, Event, EventPolicy, Issue, Level, Names, Networks, Plan,

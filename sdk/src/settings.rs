@@ -45,7 +45,8 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Issue> {
             path = match segment {
                 serde_path_to_error::Segment::Seq { index } => step(&path, &index.to_string()),
                 serde_path_to_error::Segment::Map { key } => step(&path, key),
-                serde_path_to_error::Segment::Enum { variant } => step(&path, variant),
+                // The word itself is no place of its own.
+                serde_path_to_error::Segment::Enum { .. } => path,
                 serde_path_to_error::Segment::Unknown => path,
             };
         }
@@ -59,18 +60,25 @@ fn describe(path: String, sentence: &str) -> Issue {
         .rsplit_once(" at line ")
         .map_or(sentence, |(before, _)| before);
     let quoted: Vec<&str> = sentence.split('`').skip(1).step_by(2).collect();
-    let (Some((&unknown, known)), true) =
-        (quoted.split_first(), sentence.starts_with("unknown field"))
-    else {
+    let Some((&unknown, known)) = quoted.split_first() else {
         return Issue::new(path, sentence);
     };
-    let place = step("", unknown);
-    let path = if path.ends_with(&place) {
-        path
+    let (issue, none) = if sentence.starts_with("unknown field") {
+        let place = step("", unknown);
+        let path = if path.ends_with(&place) {
+            path
+        } else {
+            path + &place
+        };
+        (
+            Issue::new(path, format!("unknown setting `{unknown}`")),
+            "It has no settings.",
+        )
+    } else if sentence.starts_with("unknown variant") {
+        (Issue::new(path, format!("unknown word `{unknown}`")), "")
     } else {
-        path + &place
+        return Issue::new(path, sentence);
     };
-    let issue = Issue::new(path, format!("unknown setting `{unknown}`"));
     match known
         .iter()
         .min_by_key(|candidate| distance(unknown, candidate))
@@ -78,8 +86,8 @@ fn describe(path: String, sentence: &str) -> Issue {
         Some(best) if distance(unknown, best) <= unknown.len().max(best.len()) / 2 => {
             issue.hint(format!("Did you mean `{best}`?"))
         }
-        Some(_) => issue.hint(format!("It knows: {}.", known.join(", "))),
-        None => issue.hint("It has no settings."),
+        Some(_) => issue.hint(format!("Known are: {}.", known.join(", "))),
+        None => issue.hint(none),
     }
 }
 
@@ -166,7 +174,7 @@ mod tests {
         assert_eq!(issue(r#"{"inner": {"row": 1}}"#).path, "/inner/row");
         assert_eq!(
             issue(r#"{"colour": 1}"#).hint,
-            "It knows: exempt, truncate, inner."
+            "Known are: exempt, truncate, inner."
         );
     }
 

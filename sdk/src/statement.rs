@@ -1,7 +1,7 @@
 //! The statement being judged, as a policy asks about it.
 
 use crate::client::{Client, Clock, Values};
-use crate::code::{Access, Effects, Kind, Predicate, Traits, Via};
+use crate::code::{Access, Dialect, Effects, Kind, Predicate, Traits, Via};
 use crate::host;
 use crate::names::{Names, Symbol};
 
@@ -50,6 +50,11 @@ impl Statement {
     /// Whether it only asks for a plan.
     pub fn is_plan_only(&self) -> bool {
         self.traits.contains(Traits::PLAN_ONLY)
+    }
+
+    /// Whose grammar it follows.
+    pub fn dialect(&self) -> Dialect {
+        Dialect::from_code(host::dialect())
     }
 
     /// Weakest predicate of all writes in it, or of the read.

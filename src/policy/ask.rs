@@ -112,6 +112,12 @@ impl Ask {
 
     // interface statement
 
+    /// Code of `Dialect`.
+    pub fn dialect(&mut self) -> u32 {
+        self.reads.shape();
+        self.subject.statement.dialect.code()
+    }
+
     /// Code of `Predicate`.
     pub fn predicate(&mut self) -> u32 {
         self.reads.shape();

@@ -41,12 +41,12 @@ pub fn render(manifest: &Value) -> String {
     if !description.is_empty() {
         let _ = writeln!(page, "{description}\n");
     }
-    settings(&mut page, list(manifest, "setting"));
+    settings(&mut page, list(manifest, "settings"));
     if let Some(example) = manifest.get("example").and_then(Value::as_str) {
         let _ = writeln!(page, "## Example\n\n```toml\n{}\n```\n", example.trim());
     }
-    rules(&mut page, list(manifest, "rule"));
-    cases(&mut page, list(manifest, "case"));
+    rules(&mut page, list(manifest, "rules"));
+    cases(&mut page, list(manifest, "cases"));
     let _ = writeln!(
         page,
         "Version {}, interface {}.",
@@ -118,7 +118,7 @@ fn cases(page: &mut String, cases: &[Value]) {
             let _ = write!(decision, " (`{rule}`)");
         }
         for requirement in list(expect, "requirements") {
-            let _ = write!(decision, ", {}", requirement.as_str().unwrap_or_default());
+            let _ = write!(decision, ", {}", shown_requirement(requirement));
         }
         let settings = match case.get("settings") {
             Some(Value::Object(map)) if !map.is_empty() => {
@@ -137,16 +137,30 @@ fn cases(page: &mut String, cases: &[Value]) {
     page.push('\n');
 }
 
+fn shown_requirement(requirement: &Value) -> String {
+    let Value::Object(fields) = requirement else {
+        return requirement.as_str().unwrap_or_default().to_string();
+    };
+    let kind = text(requirement, "kind").to_string();
+    fields
+        .iter()
+        .filter(|(key, _)| *key != "kind")
+        .fold(kind, |mut line, (key, value)| {
+            let _ = write!(line, " {key} {}", shown(value).trim_matches('"'));
+            line
+        })
+}
+
 fn subject(case: &Value) -> String {
-    let about = text(case, "about");
+    let name = text(case, "name");
     let sql = text(case, "sql")
         .split_whitespace()
         .collect::<Vec<_>>()
         .join(" ");
-    match (about.is_empty(), sql.is_empty()) {
+    match (name.is_empty(), sql.is_empty()) {
         (true, _) => format!("`{}`", cell(&sql)),
-        (false, true) => cell(about),
-        (false, false) => format!("{}: `{}`", cell(about), cell(&sql)),
+        (false, true) => cell(name),
+        (false, false) => format!("{}: `{}`", cell(name), cell(&sql)),
     }
 }
 
