@@ -56,6 +56,9 @@ impl Measure {
     }
 }
 
+/// Masking method that leaves NULL; also what two different methods on one column come to.
+pub const MASK_NULL: u32 = 0;
+
 /// A list of name patterns registered at `configure`; see `docs/patterns.md`.
 pub type PatternText = Arc<str>;
 

@@ -99,6 +99,11 @@ impl Ask {
         self.needs_values
     }
 
+    /// Lines written so far, with their level.
+    pub fn logs(&self) -> &[(u32, String)] {
+        &self.logs
+    }
+
     /// What was read so far.
     pub fn reads(&self) -> &Reads {
         &self.reads

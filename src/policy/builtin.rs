@@ -1,0 +1,21 @@
+//! The default policies, embedded as components by the build script.
+
+#[cfg(feature = "embedded-policies")]
+include!(concat!(env!("OUT_DIR"), "/builtin_policies.rs"));
+
+/// Name and component of each default policy, in their usual order.
+#[cfg(feature = "embedded-policies")]
+pub fn all() -> &'static [(&'static str, &'static [u8])] {
+    BUILTIN
+}
+
+/// None are embedded in this build.
+#[cfg(not(feature = "embedded-policies"))]
+pub fn all() -> &'static [(&'static str, &'static [u8])] {
+    &[]
+}
+
+/// The component of one default policy.
+pub fn find(name: &str) -> Option<&'static [u8]> {
+    all().iter().find(|(known, _)| *known == name).map(|(_, component)| *component)
+}

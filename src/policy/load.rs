@@ -1,0 +1,201 @@
+//! All policies, loaded together or not at all.
+//!
+//! A reload compiles and tries everything before it swaps; whatever is wrong,
+//! the set that judges now goes on judging.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use super::fault::Fault;
+use super::keeper::Keeper;
+use super::loading::Loader;
+use super::set::{ChainIds, Member, PolicySet};
+use super::wasm::Engine;
+use crate::config::{Config, Position};
+
+/// Why a policy does not load, in words for the one who configured it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("policy {policy}: {message}")]
+pub struct LoadError {
+    /// Name as configured; empty when it concerns all of them.
+    pub policy: Arc<str>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do. Empty: none.
+    pub hint: String,
+    /// RFC 6901 pointer into the settings.
+    pub path: Option<String>,
+    /// Where in the configuration file.
+    pub position: Option<Position>,
+}
+
+/// What a reload did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReloadReport {
+    /// Generation that judges now.
+    pub generation: u64,
+    /// Policies that were not there before.
+    pub added: Vec<Arc<str>>,
+    /// Policies with other bytes, settings or grants.
+    pub changed: Vec<Arc<str>>,
+    /// Policies that keep their instances and their memo.
+    pub unchanged: Vec<Arc<str>>,
+    /// Policies that are gone or off.
+    pub removed: Vec<Arc<str>>,
+}
+
+/// The policies of the gate: what judges now, and how that changes.
+#[derive(Debug)]
+pub struct Policies {
+    engine: Engine,
+    keeper: Keeper,
+    ids: Arc<ChainIds>,
+    alive: Arc<()>,
+    current: ArcSwap<PolicySet>,
+    versions: AtomicU64,
+    /// Reloads happen one after the other.
+    reloading: Mutex<()>,
+}
+
+impl Policies {
+    /// Compiles, configures and tries all policies.
+    pub fn load(config: &Config) -> Result<Arc<Policies>, Vec<LoadError>> {
+        let engine = Engine::new(cache_folder(config).as_deref())
+            .map_err(|message| vec![LoadError::general(message)])?;
+        let keeper =
+            Keeper::start().map_err(|error| vec![LoadError::general(error.to_string())])?;
+        let (ids, alive) = (Arc::new(ChainIds::default()), Arc::new(()));
+        let empty = PolicySet::new(0, Vec::new(), ids.clone(), alive.clone());
+        let policies = Policies {
+            engine,
+            keeper,
+            ids,
+            alive,
+            current: ArcSwap::from_pointee(empty),
+            versions: AtomicU64::new(0),
+            reloading: Mutex::new(()),
+        };
+        policies.reload(config)?;
+        Ok(Arc::new(policies))
+    }
+
+    /// Loads again and swaps the whole set, or changes nothing. Takes as long
+    /// as compiling takes: never call it on a worker.
+    pub fn reload(&self, config: &Config) -> Result<ReloadReport, Vec<LoadError>> {
+        let _one = self
+            .reloading
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let before = self.current();
+        let mut loader = Loader::new(&self.engine, &before, &self.versions);
+        let members = loader.load(&config.policies, config.path.as_deref())?;
+        let generation = before.generation() + 1;
+        let report = report(generation, &before, &members);
+        for member in &members {
+            self.keeper.refill(&member.version);
+        }
+        let alive: Vec<u64> = members.iter().map(|member| member.version.id).collect();
+        let set = PolicySet::new(generation, members, self.ids.clone(), self.alive.clone());
+        self.current.store(Arc::new(set));
+        self.ids.retain(&alive);
+        Ok(report)
+    }
+
+    /// The set that judges now.
+    pub fn current(&self) -> Arc<PolicySet> {
+        self.current.load_full()
+    }
+
+    /// Sets that somebody still holds; 1 when the last swap is through.
+    pub fn sets_alive(&self) -> usize {
+        Arc::strong_count(&self.alive) - 1
+    }
+
+    /// Faults found beside the path since the last call, with the policy's name.
+    pub fn take_faults(&self) -> Vec<(Arc<str>, Fault)> {
+        self.keeper.shared.take_faults()
+    }
+
+    /// Remembered verdicts that were judged again.
+    pub fn checked(&self) -> u64 {
+        self.keeper.shared.checked.load(Ordering::Relaxed)
+    }
+
+    /// Jobs beside the path that were dropped because too many waited.
+    pub fn dropped_jobs(&self) -> u64 {
+        self.keeper.shared.dropped.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    pub(super) fn impurities(&self) -> u64 {
+        self.keeper.shared.impurities.load(Ordering::Relaxed)
+    }
+}
+
+impl LoadError {
+    pub(super) fn general(message: String) -> LoadError {
+        LoadError {
+            policy: Arc::from(""),
+            message,
+            hint: String::new(),
+            path: None,
+            position: None,
+        }
+    }
+}
+
+fn report(generation: u64, before: &PolicySet, members: &[Arc<Member>]) -> ReloadReport {
+    let mut report = ReloadReport {
+        generation,
+        ..ReloadReport::default()
+    };
+    for member in members {
+        let name = member.version.name();
+        let list = match before
+            .members()
+            .iter()
+            .find(|old| old.version.name() == name)
+        {
+            None => &mut report.added,
+            Some(old) if old.version.id == member.version.id => &mut report.unchanged,
+            Some(_) => &mut report.changed,
+        };
+        list.push(name.clone());
+    }
+    let gone = before.members().iter().map(|old| old.version.name());
+    report.removed = gone
+        .filter(|name| !members.iter().any(|m| m.version.name() == *name))
+        .cloned()
+        .collect();
+    report
+}
+
+/// Where compiled code is kept: below the state directory, or the user's cache.
+fn cache_folder(config: &Config) -> Option<PathBuf> {
+    if let Some(state) = &config.state_dir {
+        return Some(state.join("cache").join("policies"));
+    }
+    let absolute =
+        |path: std::ffi::OsString| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
+    let cache = std::env::var_os("XDG_CACHE_HOME").and_then(absolute);
+    let cache = cache.or_else(|| {
+        std::env::var_os("HOME")
+            .and_then(absolute)
+            .map(|home| home.join(".cache"))
+    });
+    cache.map(|cache| cache.join("portcullis").join("policies"))
+}
+
+/// Paths in the configuration are relative to its file.
+pub(super) fn resolve(path: &Path, config: Option<&Path>) -> PathBuf {
+    match config.and_then(Path::parent) {
+        Some(folder) if path.is_relative() => folder.join(path),
+        _ => path.to_path_buf(),
+    }
+}

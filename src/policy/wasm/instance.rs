@@ -1,0 +1,238 @@
+//! A running policy: its store, its memory, its three functions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::component::TypedFunc;
+use wasmtime::{Store, Trap};
+
+use super::super::ask::{Ask, Judged};
+use super::super::fault::{Fault, FaultKind};
+use super::super::setup::{Registry, Setup};
+use super::super::subject::Subject;
+use super::bindings::{Decision, Issue as WitIssue};
+use super::component::Program;
+use super::state::State;
+use super::ticker::Ticker;
+
+/// Bytes a guest may make the host copy in one call.
+const HOSTCALL_FUEL: usize = 256 * 1024;
+
+/// `configure` parses settings and may do so slowly.
+const CONFIGURE_BUDGET: Duration = Duration::from_millis(500);
+
+/// Bounds of a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// CPU time of one call.
+    pub budget: Duration,
+    /// Bytes of linear memory.
+    pub memory: usize,
+}
+
+impl Limits {
+    /// 2 ms and 16 MiB.
+    pub const DEFAULT: Limits = Limits {
+        budget: Duration::from_millis(2),
+        memory: 16 * 1024 * 1024,
+    };
+}
+
+/// A problem with a setting, as `configure` reported it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issue {
+    /// RFC 6901 pointer into the settings.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// Why an instance could not be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartError {
+    /// The settings are not accepted.
+    Issues(Vec<Issue>),
+    /// The policy failed.
+    Fault(Fault),
+}
+
+/// Which exported function is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// `judge`.
+    Judge,
+    /// `judge-connection`.
+    Connection,
+    /// `judge-plan`.
+    Plan,
+}
+
+/// One instance; clean until its first call.
+pub struct Instance {
+    store: Store<State>,
+    ticker: Arc<Ticker>,
+    policy: Arc<str>,
+    registry: Arc<Registry>,
+    budget: Duration,
+    judge: TypedFunc<(u32, u64, u64), (Decision,)>,
+    connection: Option<TypedFunc<(), (Decision,)>>,
+    plan: Option<TypedFunc<(), (Decision,)>>,
+    poisoned: bool,
+}
+
+impl std::fmt::Debug for Instance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Instance of {}", self.policy)
+    }
+}
+
+impl Program {
+    /// Instantiates and configures.
+    pub fn start(
+        &self,
+        policy: &Arc<str>,
+        settings: &str,
+        setup: Setup,
+        limits: Limits,
+    ) -> Result<(Instance, Arc<Registry>), StartError> {
+        let mut store = Store::new(&self.engine.engine, State::new(limits.memory));
+        store.limiter(|state| &mut state.limiter);
+        store.set_hostcall_fuel(HOSTCALL_FUEL);
+        store.epoch_deadline_callback(|mut context| context.data_mut().meter.expired());
+        let running = self.engine.ticker.running();
+        arm(&mut store, CONFIGURE_BUDGET);
+        store.data_mut().setup = Some(setup);
+        let result = self.configure(&mut store, settings);
+        drop(running);
+        let (instance, outcome) =
+            result.map_err(|error| StartError::Fault(fault_of(&error, &store)))?;
+        outcome.map_err(StartError::Issues)?;
+        let typed = |store: &mut Store<State>, index| instance.get_typed_func(store, index);
+        let functions = (|| {
+            let exports = &self.exports;
+            let judge = instance.get_typed_func(&mut store, &exports.judge)?;
+            let connection = exports
+                .connection
+                .as_ref()
+                .map(|index| typed(&mut store, index))
+                .transpose()?;
+            let plan = exports
+                .plan
+                .as_ref()
+                .map(|index| typed(&mut store, index))
+                .transpose()?;
+            Ok::<_, wasmtime::Error>((judge, connection, plan))
+        })();
+        let (judge, connection, plan) =
+            functions.map_err(|error| StartError::Fault(link_fault(&error)))?;
+        let registry = store.data_mut().setup.take().unwrap_or_default().finish();
+        let instance = Instance {
+            store,
+            ticker: self.engine.ticker.clone(),
+            policy: policy.clone(),
+            registry: registry.clone(),
+            budget: limits.budget,
+            judge,
+            connection,
+            plan,
+            poisoned: false,
+        };
+        Ok((instance, registry))
+    }
+
+    #[expect(
+        clippy::type_complexity,
+        reason = "the error of the call and the answer of configure are two things"
+    )]
+    fn configure(
+        &self,
+        store: &mut Store<State>,
+        settings: &str,
+    ) -> wasmtime::Result<(wasmtime::component::Instance, Result<(), Vec<Issue>>)> {
+        let instance = self.pre.instantiate(&mut *store)?;
+        let configure: TypedFunc<(&str,), (Result<(), Vec<WitIssue>>,)> =
+            instance.get_typed_func(&mut *store, &self.exports.configure)?;
+        let (answer,) = configure.call(&mut *store, (settings,))?;
+        let issue = |issue: WitIssue| Issue {
+            path: issue.path,
+            message: issue.message,
+            hint: issue.hint,
+        };
+        Ok((
+            instance,
+            answer.map_err(|issues| issues.into_iter().map(issue).collect()),
+        ))
+    }
+}
+
+impl Instance {
+    /// Calls a hook on a subject. After a fault the instance is poisoned and must be dropped.
+    pub fn call(&mut self, hook: Hook, subject: Arc<Subject>) -> Result<Judged, Fault> {
+        let ask = Ask::new(self.policy.clone(), self.registry.clone(), subject);
+        let (kind, effects, traits) = ask.shape();
+        self.store.data_mut().ask = Some(ask);
+        let ticker = self.ticker.clone();
+        let running = ticker.running();
+        arm(&mut self.store, self.budget);
+        let result = match (hook, &self.connection, &self.plan) {
+            (Hook::Judge, ..) => self.judge.call(&mut self.store, (kind, effects, traits)),
+            (Hook::Connection, Some(hook), _) | (Hook::Plan, _, Some(hook)) => {
+                hook.call(&mut self.store, ())
+            }
+            _ => Ok((Decision::Pass,)),
+        };
+        drop(running);
+        let ask = self.store.data_mut().ask.take();
+        let Some(ask) = ask else {
+            return Err(Fault::call("the call lost its statement"));
+        };
+        match result {
+            Ok((decision,)) => ask.finish(decision.into()),
+            // It asked for values that are not there and could not go on: it is asked again with them.
+            Err(_) if ask.needs_values() => {
+                self.poisoned = true;
+                ask.finish(crate::model::Decision::Pass)
+            }
+            Err(error) => {
+                self.poisoned = true;
+                let mut fault = fault_of(&error, &self.store);
+                if let Some((_, line)) = ask.logs().last() {
+                    fault.message = format!("{} ({line})", fault.message);
+                }
+                Err(fault)
+            }
+        }
+    }
+
+    /// Whether it can be called no more.
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned
+    }
+}
+
+/// Before a call: the budget, and an epoch that expires at the next tick.
+fn arm(store: &mut Store<State>, budget: Duration) {
+    store.data_mut().meter.reset(budget);
+    store.data_mut().limiter.denied = false;
+    store.set_epoch_deadline(1);
+}
+
+fn fault_of(error: &wasmtime::Error, store: &Store<State>) -> Fault {
+    if let Some(fault) = error.downcast_ref::<Fault>() {
+        return fault.clone();
+    }
+    if store.data().limiter.denied {
+        return Fault::new(FaultKind::Memory, "asked for more memory than it may have");
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => Fault::new(FaultKind::Timeout, "was interrupted"),
+        Some(trap) => Fault::new(FaultKind::Trap, trap.to_string()),
+        None => Fault::new(FaultKind::Call, error.root_cause().to_string()),
+    }
+}
+
+fn link_fault(error: &wasmtime::Error) -> Fault {
+    Fault::new(FaultKind::Link, error.root_cause().to_string())
+}
