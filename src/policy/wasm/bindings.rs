@@ -102,6 +102,9 @@ impl statement::Host for State {
         let limit = self.ask()?.limit();
         Ok(limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX)))
     }
+    fn dialect(&mut self) -> wasmtime::Result<u32> {
+        Ok(self.ask()?.dialect())
+    }
     fn shape_in(&mut self, learned: String) -> wasmtime::Result<bool> {
         Ok(self.ask()?.shape_in(&learned))
     }

@@ -149,7 +149,7 @@ pub(in super::super) const KNOWN: &[(&str, &str)] = &[
     ("setup", "intern names networks windows"),
     (
         "statement",
-        "predicate relations relation-at find pattern find-column find-function name normalized find-access limit shape-in",
+        "predicate relations relation-at find pattern find-column find-function name normalized find-access limit dialect shape-in",
     ),
     (
         "client",
