@@ -62,9 +62,6 @@ impl setup::Host for State {
 }
 
 impl statement::Host for State {
-    fn dialect(&mut self) -> wasmtime::Result<u32> {
-        Ok(self.ask()?.dialect())
-    }
     fn predicate(&mut self) -> wasmtime::Result<u32> {
         Ok(self.ask()?.predicate())
     }
