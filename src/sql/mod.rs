@@ -1,8 +1,26 @@
 //! Text becomes facts. The only folder that names sqlparser.
 //!
+//! A text is cut into tokens exactly as the server cuts it (`lex`), into
+//! statements (`split`), and every statement is read along the server's grammar
+//! (`read`). What cannot be read keeps lexical facts (`lexical`) and is marked
+//! opaque; what was read is checked a second time, token by token, for words
+//! that could start a write and are not accounted for.
+//!
 //! Deliberately not here: decisions, names resolved against a catalog.
 //!
-//! Read [`analyze`] first.
+//! Read [`analyze`] first, then `assemble.rs`.
+
+mod assemble;
+mod builtin;
+mod explain;
+pub mod lex;
+mod lexical;
+mod normalize;
+mod read;
+mod settings;
+mod split;
+
+pub use explain::explain_json;
 
 use crate::model::{Analysis, Dialect};
 
@@ -34,10 +52,5 @@ impl Lexer {
 
 /// Reads a text. Never fails and never panics: what is not understood is a fact.
 pub fn analyze(text: &str, lexer: Lexer) -> Analysis {
-    let _ = lexer;
-    Analysis {
-        text: text.into(),
-        statements: Vec::new(),
-        problem: None,
-    }
+    assemble::analyze(text, lexer)
 }

@@ -1,0 +1,137 @@
+//! Calls whose constant arguments are facts, and code inside strings.
+
+use std::sync::Arc;
+
+use crate::model::{Access, Effects, Setting, Traits, Via};
+use crate::sql::lex::{Tok, text_of};
+use crate::sql::{lexical, settings};
+
+use super::{Read, Reader, TableName};
+
+impl Reader<'_> {
+    /// What the arguments of some built-in functions say.
+    pub fn special_call(
+        &mut self,
+        name: &str,
+        system: bool,
+        arguments: (usize, usize),
+    ) -> Read<()> {
+        if !system {
+            return Ok(());
+        }
+        match name {
+            "set_config" => self.set_config(arguments)?,
+            "query_to_xml"
+            | "query_to_xmlschema"
+            | "query_to_xml_and_xmlschema"
+            | "cursor_to_xml"
+            | "ts_stat"
+            | "ts_rewrite"
+            | "crosstab"
+            | "connectby"
+            | "dblink"
+            | "dblink_exec"
+            | "dblink_send_query"
+            | "dblink_open"
+            | "xpath_table"
+            | "query_to_json" => {
+                self.strings_as_code(arguments);
+            }
+            "table_to_xml" | "table_to_xmlschema" | "table_to_xml_and_xmlschema" => {
+                self.table_argument(arguments)
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn set_config(&mut self, (from, to): (usize, usize)) -> Read<()> {
+        let constant = |index: usize| {
+            let token = self
+                .tokens
+                .get(index)
+                .filter(|token| index < to && token.kind == Tok::String)?;
+            let behind = self.tokens.get(index + 1)?;
+            (matches!(behind.kind, Tok::Comma | Tok::RParen))
+                .then(|| text_of(token, self.source).into_owned())
+        };
+        // A name that is not a constant may be any setting.
+        let name = constant(from).map_or_else(|| "*".to_owned(), |name| name.to_ascii_lowercase());
+        let value = constant(from + 2).filter(|_| name != "*");
+        let local = to > from && self.text(to - 1).eq_ignore_ascii_case("true");
+        let setting = Setting {
+            name: Arc::from(name),
+            value: value.map(Arc::from),
+            local,
+        };
+        self.note_setting(setting);
+        Ok(())
+    }
+
+    /// A setting with what it means for protection.
+    pub fn note_setting(&mut self, setting: Setting) {
+        self.effect(Effects::SESSION);
+        if settings::is_privilege(&setting.name) {
+            self.effect(Effects::PRIVILEGE);
+        }
+        if settings::drops_protection(&setting.name, setting.value.as_deref()) {
+            self.mark(Traits::DESTRUCTIVE);
+        }
+        self.facts.settings.push(setting);
+    }
+
+    /// Constants among the arguments are statements: their words count as possibly touched.
+    fn strings_as_code(&mut self, (from, to): (usize, usize)) {
+        for index in from..to {
+            let Some(token) = self
+                .tokens
+                .get(index)
+                .filter(|token| token.kind == Tok::String)
+            else {
+                continue;
+            };
+            let text = text_of(token, self.source).into_owned();
+            self.code_in_string(&text, true);
+        }
+    }
+
+    /// Relations and writes that a string with code may hold. `runs`: it is run now.
+    pub fn code_in_string(&mut self, text: &str, runs: bool) {
+        let found = lexical::scan(text, self.lexer);
+        let saved = std::mem::replace(&mut self.via, Via::Nested);
+        for (name, access) in found.relations {
+            let access = if runs { access } else { Access::POSSIBLE };
+            self.touch(&name, access | Access::POSSIBLE);
+        }
+        self.via = saved;
+        if runs && !found.effects.is_empty() {
+            self.effect(found.effects);
+            if found.writes {
+                self.mark(Traits::DESTRUCTIVE);
+            }
+        }
+    }
+
+    fn table_argument(&mut self, (from, _): (usize, usize)) {
+        let Some(token) = self
+            .tokens
+            .get(from)
+            .filter(|token| token.kind == Tok::String)
+        else {
+            return;
+        };
+        let text = text_of(token, self.source);
+        let mut parts = text
+            .rsplit('.')
+            .map(|part| part.trim_matches('"').to_ascii_lowercase());
+        let name = parts.next().unwrap_or_default();
+        let schema = parts.next().map(Arc::from);
+        self.touch(
+            &TableName {
+                schema,
+                name: Arc::from(name),
+            },
+            Access::SELECT,
+        );
+    }
+}
