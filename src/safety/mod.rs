@@ -9,4 +9,5 @@
 //! and [`plan::check`].
 
 pub mod limit;
+pub mod plan;
 pub mod rate;
