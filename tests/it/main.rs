@@ -5,6 +5,7 @@
 //! promises in `docs/architecture.md`. Read `support::raw` first: most tests are
 //! a message sequence and the answer it must get.
 
+mod catalog;
 mod harness;
 mod support;
 mod tidy;

@@ -105,27 +105,54 @@ impl PlanAsked<'_> {
             && *self.normalized == *entry.normalized
             && *self.role == *entry.role
             && self.search_path == entry.search_path.as_deref()
-            && self.literals.iter().map(Class::of).eq(entry.classes.iter().copied())
-            && self.values.iter().map(|value| value.type_oid).eq(entry.types.iter().copied())
+            && self
+                .literals
+                .iter()
+                .map(Class::of)
+                .eq(entry.classes.iter().copied())
+            && self
+                .values
+                .iter()
+                .map(|value| value.type_oid)
+                .eq(entry.types.iter().copied())
             && entry.values.as_ref().is_none_or(|values| self.has(values))
     }
 
     fn has(&self, values: &Values) -> bool {
         let literals = self.literals.iter().map(|literal| &*literal.value);
-        let bound = self.values.iter().map(|value| (value.binary, value.bytes.as_deref()));
+        let bound = self
+            .values
+            .iter()
+            .map(|value| (value.binary, value.bytes.as_deref()));
         literals.eq(values.literals.iter().map(|literal| &**literal))
-            && bound.eq(values.bound.iter().map(|(binary, bytes)| (*binary, bytes.as_deref())))
+            && bound.eq(values
+                .bound
+                .iter()
+                .map(|(binary, bytes)| (*binary, bytes.as_deref())))
     }
 
     fn value_bytes(&self) -> usize {
-        let literals: usize = self.literals.iter().map(|literal| literal.value.len()).sum();
-        let bound: usize = self.values.iter().filter_map(|value| value.bytes.as_ref()).map(|bytes| bytes.len()).sum();
+        let literals: usize = self
+            .literals
+            .iter()
+            .map(|literal| literal.value.len())
+            .sum();
+        let bound: usize = self
+            .values
+            .iter()
+            .filter_map(|value| value.bytes.as_ref())
+            .map(|bytes| bytes.len())
+            .sum();
         literals + bound + self.normalized.len()
     }
 
     fn keep(&self, measures: Arc<PlanMeasures>, reusable: bool) -> Entry {
         let values = || Values {
-            literals: self.literals.iter().map(|literal| (*literal.value).into()).collect(),
+            literals: self
+                .literals
+                .iter()
+                .map(|literal| (*literal.value).into())
+                .collect(),
             bound: self
                 .values
                 .iter()
@@ -170,7 +197,8 @@ impl Shelf {
         if self.young.len() >= GENERATION {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert_unique(entry.hash, entry, |entry| entry.hash);
+        self.young
+            .insert_unique(entry.hash, entry, |entry| entry.hash);
     }
 }
 
@@ -201,7 +229,11 @@ impl PlanCache {
         if asked.value_bytes() > VALUE_BYTES_MAX {
             return;
         }
-        let shelf = if reusable { &mut self.reusable } else { &mut self.exact };
+        let shelf = if reusable {
+            &mut self.reusable
+        } else {
+            &mut self.exact
+        };
         if shelf.get(asked.hash(!reusable), asked).is_none() {
             shelf.put(asked.keep(measures, reusable));
         }
@@ -209,7 +241,10 @@ impl PlanCache {
 
     /// Entries held.
     pub fn len(&self) -> usize {
-        [&self.reusable, &self.exact].iter().map(|shelf| shelf.young.len() + shelf.old.len()).sum()
+        [&self.reusable, &self.exact]
+            .iter()
+            .map(|shelf| shelf.young.len() + shelf.old.len())
+            .sum()
     }
 
     /// Whether nothing is held.

@@ -11,7 +11,9 @@ fn equality(term: &str) -> Option<String> {
     let term = unwrap(term);
     let (column, rest) = column(term)?;
     let rest = rest.strip_prefix(" = ")?;
-    let many = ["ANY (", "ALL (", "ROW("].iter().any(|start| rest.starts_with(start));
+    let many = ["ANY (", "ALL (", "ROW("]
+        .iter()
+        .any(|start| rest.starts_with(start));
     (!many).then_some(column)
 }
 
@@ -53,7 +55,9 @@ fn part(text: &str) -> Option<(String, &str)> {
             }
         }
     }
-    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$')).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$'))
+        .unwrap_or(text.len());
     let name = &text[..end];
     let starts = name.starts_with(|c: char| c.is_alphabetic() || c == '_');
     starts.then(|| (name.to_owned(), &text[end..]))
@@ -61,7 +65,9 @@ fn part(text: &str) -> Option<(String, &str)> {
 
 /// Takes one pair of parentheses off that encloses everything.
 fn unwrap(term: &str) -> &str {
-    let inner = term.strip_prefix('(').and_then(|term| term.strip_suffix(')'));
+    let inner = term
+        .strip_prefix('(')
+        .and_then(|term| term.strip_suffix(')'));
     match inner {
         Some(inner) if encloses(term) => inner,
         _ => term,
@@ -127,7 +133,10 @@ mod tests {
             ("(u.id = 5)", Some(&["id"])),
             ("((a = 1) AND (b = 2))", Some(&["a", "b"])),
             ("((name)::text = 'x'::text)", Some(&["name"])),
-            ("((a = 1) AND ((v)::text = 'x) AND (c = 1'::text))", Some(&["a", "v"])),
+            (
+                "((a = 1) AND ((v)::text = 'x) AND (c = 1'::text))",
+                Some(&["a", "v"]),
+            ),
             ("(\"Odd \"\"Col\" = $1)", Some(&["Odd \"Col"])),
             ("(id = o.user_id)", Some(&["id"])),
             ("(id < 5)", None),
@@ -140,7 +149,8 @@ mod tests {
         ];
         for (condition, expected) in cases {
             let found = equalities(condition);
-            let expected = expected.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+            let expected =
+                expected.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
             assert_eq!(found, expected, "{condition}");
         }
     }

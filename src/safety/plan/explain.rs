@@ -31,7 +31,10 @@ pub fn measures(explain: &Value) -> PlanMeasures {
 
 /// Reads a plan. A statement with rules has several: the worst of each number counts, scans and joins add up.
 pub fn measures_with(explain: &Value, rows: TableRows<'_>) -> PlanMeasures {
-    let mut reader = Reader { rows, found: PlanMeasures::default() };
+    let mut reader = Reader {
+        rows,
+        found: PlanMeasures::default(),
+    };
     for plan in plans(explain) {
         reader.plan(plan);
     }
@@ -50,12 +53,19 @@ pub fn measures_with(explain: &Value, rows: TableRows<'_>) -> PlanMeasures {
 
 /// The top nodes of all plans in an EXPLAIN.
 pub(super) fn plans(explain: &Value) -> impl Iterator<Item = &Value> {
-    explain.as_array().into_iter().flatten().filter_map(|entry| entry.get("Plan"))
+    explain
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.get("Plan"))
 }
 
 /// The nodes right below.
 pub(super) fn children(node: &Value) -> impl Iterator<Item = &Value> {
-    node.get("Plans").and_then(Value::as_array).into_iter().flatten()
+    node.get("Plans")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
 }
 
 pub(super) fn text<'v>(node: &'v Value, key: &str) -> Option<&'v str> {
@@ -72,7 +82,10 @@ fn planned_rows(node: &Value) -> f64 {
 
 /// Whether the node feeds its parent's rows, and is no subplan beside it.
 fn is_input(node: &Value) -> bool {
-    !matches!(text(node, "Parent Relationship"), Some("InitPlan" | "SubPlan"))
+    !matches!(
+        text(node, "Parent Relationship"),
+        Some("InitPlan" | "SubPlan")
+    )
 }
 
 struct Reader<'a> {
@@ -82,14 +95,20 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn plan(&mut self, top: &Value) {
-        let cost = top.get("Total Cost").and_then(Value::as_f64).unwrap_or(f64::INFINITY);
+        let cost = top
+            .get("Total Cost")
+            .and_then(Value::as_f64)
+            .unwrap_or(f64::INFINITY);
         if self.found.total_cost.is_none_or(|known| cost > known) {
             self.found.total_cost = Some(cost);
             self.found.top = describe(top);
         }
         // ModifyTable says 0 rows unless it returns some: what it changes is what its input yields.
         let rows = match kind(top) {
-            "ModifyTable" => children(top).filter(|node| is_input(node)).map(planned_rows).fold(0.0, f64::max),
+            "ModifyTable" => children(top)
+                .filter(|node| is_input(node))
+                .map(planned_rows)
+                .fold(0.0, f64::max),
             _ => planned_rows(top),
         };
         self.found.rows = Some(self.found.rows.map_or(rows, |known| known.max(rows)));
@@ -109,7 +128,10 @@ impl Reader<'_> {
 
     /// A change inside a CTE is as much a change as one at the top.
     fn changed_rows(&mut self, node: &Value) {
-        let rows = children(node).filter(|child| is_input(child)).map(planned_rows).fold(0.0, f64::max);
+        let rows = children(node)
+            .filter(|child| is_input(child))
+            .map(planned_rows)
+            .fold(0.0, f64::max);
         self.found.rows = Some(self.found.rows.map_or(rows, |known| known.max(rows)));
     }
 
@@ -118,7 +140,10 @@ impl Reader<'_> {
         let known = (self.rows)(text(node, "Schema"), table);
         let planned = planned_rows(node);
         let rows = known.map_or(planned, |known| known.max(planned));
-        self.found.sequential_scans.push(Scan { table: table.into(), rows: Some(rows) });
+        self.found.sequential_scans.push(Scan {
+            table: table.into(),
+            rows: Some(rows),
+        });
     }
 
     /// A join without a condition, both sides more than one row, the inner one a table.
@@ -137,7 +162,9 @@ impl Reader<'_> {
         aliases(outer, &mut names);
         let one = planned_rows(outer) <= 1.0 || planned_rows(inner) <= 1.0;
         if !one && reads_table(inner) && !refers(inner, &names) {
-            self.found.cross_joins.push((describe(outer), describe(inner)));
+            self.found
+                .cross_joins
+                .push((describe(outer), describe(inner)));
         }
     }
 }
@@ -148,17 +175,23 @@ fn aliases<'v>(node: &'v Value, found: &mut Vec<&'v str>) {
 }
 
 fn reads_table(node: &Value) -> bool {
-    text(node, "Relation Name").is_some() || kind(node) == "CTE Scan" || children(node).any(reads_table)
+    text(node, "Relation Name").is_some()
+        || kind(node) == "CTE Scan"
+        || children(node).any(reads_table)
 }
 
 /// Whether a condition below mentions one of these aliases.
 fn refers(node: &Value, names: &[&str]) -> bool {
     let mentions = |condition: &str| {
         names.iter().any(|name| {
-            condition.contains(&format!("{name}.")) || condition.contains(&format!("\"{}\".", name.replace('"', "\"\"")))
+            condition.contains(&format!("{name}."))
+                || condition.contains(&format!("\"{}\".", name.replace('"', "\"\"")))
         })
     };
-    CONDITIONS.iter().filter_map(|key| text(node, key)).any(mentions)
+    CONDITIONS
+        .iter()
+        .filter_map(|key| text(node, key))
+        .any(mentions)
         || children(node).any(|child| refers(child, names))
 }
 

@@ -71,9 +71,12 @@ impl PlanMeasures {
 
 /// Whether any requirement needs a plan.
 pub fn is_wanted(requirements: &[Requirement]) -> bool {
-    requirements
-        .iter()
-        .any(|requirement| matches!(requirement.kind, RequirementKind::PlanMax { .. } | RequirementKind::WantPlan))
+    requirements.iter().any(|requirement| {
+        matches!(
+            requirement.kind,
+            RequirementKind::PlanMax { .. } | RequirementKind::WantPlan
+        )
+    })
 }
 
 /// Compares a plan with every bound on it. What the database does not say is refused, naming it.
@@ -83,8 +86,12 @@ pub fn check(measures: &PlanMeasures, requirements: &[Requirement]) -> Result<()
             continue;
         };
         let Some(value) = measures.value(measure) else {
-            return Err(refusal(requirement, measure, format!("the plan does not tell its {}", measure.name()))
-                .hint("take this limit out of the policy's settings for this database"));
+            return Err(refusal(
+                requirement,
+                measure,
+                format!("the plan does not tell its {}", measure.name()),
+            )
+            .hint("take this limit out of the policy's settings for this database"));
         };
         // Written so that a value that is no number is refused, too.
         let fits = value <= limit;
@@ -98,13 +105,20 @@ pub fn check(measures: &PlanMeasures, requirements: &[Requirement]) -> Result<()
 /// The refusal when no plan could be had in time.
 pub fn unavailable(requirements: &[Requirement], why: &str) -> Refusal {
     let wanted = |requirement: &&Requirement| is_wanted(std::slice::from_ref(*requirement));
-    let policy = requirements
-        .iter()
-        .find(wanted)
-        .map_or_else(|| Arc::from("gate"), |requirement| Arc::clone(&requirement.policy));
-    Refusal { policy, ..Refusal::gate("plan", sqlstate::PLAN_LIMIT, "the plan of the statement cannot be had") }
-        .detail(why)
-        .hint("try again; the policy does not let the statement run without a look at its plan")
+    let policy = requirements.iter().find(wanted).map_or_else(
+        || Arc::from("gate"),
+        |requirement| Arc::clone(&requirement.policy),
+    );
+    Refusal {
+        policy,
+        ..Refusal::gate(
+            "plan",
+            sqlstate::PLAN_LIMIT,
+            "the plan of the statement cannot be had",
+        )
+    }
+    .detail(why)
+    .hint("try again; the policy does not let the statement run without a look at its plan")
 }
 
 fn refusal(requirement: &Requirement, measure: Measure, message: String) -> Refusal {
@@ -127,7 +141,8 @@ fn exceeded(
         Measure::TotalCost => (
             format!("the plan costs {value}, the limit is {limit}"),
             format!("the most expensive node is {top}"),
-            "narrow the statement with a WHERE clause that an index serves, or with a LIMIT".to_owned(),
+            "narrow the statement with a WHERE clause that an index serves, or with a LIMIT"
+                .to_owned(),
         ),
         Measure::Rows => (
             format!("the plan expects {value} rows, the limit is {limit}"),
@@ -135,7 +150,12 @@ fn exceeded(
             "narrow the statement with a WHERE clause or a LIMIT".to_owned(),
         ),
         Measure::SequentialRows | Measure::SequentialScans => {
-            let tables: Vec<&str> = measures.sequential_scans.iter().map(|scan| &*scan.table).take(5).collect();
+            let tables: Vec<&str> = measures
+                .sequential_scans
+                .iter()
+                .map(|scan| &*scan.table)
+                .take(5)
+                .collect();
             let first = tables.first().copied().unwrap_or("a table");
             let message = match measure {
                 Measure::SequentialRows => {
@@ -146,7 +166,9 @@ fn exceeded(
             (
                 message,
                 format!("sequential scan on {}", tables.join(", ")),
-                format!("add a WHERE clause on an indexed column of \"{first}\", or an index for the one you have"),
+                format!(
+                    "add a WHERE clause on an indexed column of \"{first}\", or an index for the one you have"
+                ),
             )
         }
         Measure::CrossJoins => {
@@ -159,12 +181,18 @@ fn exceeded(
             )
         }
     };
-    refusal(requirement, measure, message).detail(detail).hint(hint)
+    refusal(requirement, measure, message)
+        .detail(detail)
+        .hint(hint)
 }
 
 /// Without digits that mean nothing.
 fn number(value: f64) -> String {
-    if value.fract() == 0.0 || value.abs() >= 1000.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+    if value.fract() == 0.0 || value.abs() >= 1000.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.2}")
+    }
 }
 
 #[cfg(test)]

@@ -7,8 +7,11 @@
 //! constants, so `id = $1 OR $2` looks like a look-up by key while `$2` is false.
 //! That is why the text has to be plain, too.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
+use crate::backend::postgres::catalog::CatalogSnapshot;
 use crate::model::{Access, Facts};
 
 use super::condition::equalities;
@@ -19,17 +22,39 @@ pub trait Uniqueness {
     /// Columns of the unique index of that name on a table of that name; none
     /// when there is no such index, when more than one could be meant, or when the
     /// table is a partition or inherits (other values may lead to another one).
-    fn unique_columns(&self, table: &str, index: &str) -> Option<Vec<std::sync::Arc<str>>>;
+    fn unique_columns(&self, table: &str, index: &str) -> Option<Vec<Arc<str>>>;
+}
+
+impl Uniqueness for CatalogSnapshot {
+    fn unique_columns(&self, table: &str, index: &str) -> Option<Vec<Arc<str>>> {
+        CatalogSnapshot::unique_columns(self, table, index)
+    }
 }
 
 /// Words that can make a condition something else than a conjunction, or hide a scan.
-const FOLDABLE: &[&str] = &["or", "not", "case", "union", "intersect", "except", "any", "some", "all", "recursive"];
+const FOLDABLE: &[&str] = &[
+    "or",
+    "not",
+    "case",
+    "union",
+    "intersect",
+    "except",
+    "any",
+    "some",
+    "all",
+    "recursive",
+];
 
 /// Words behind which conditions stand.
 const CONDITIONAL: &[&str] = &["where", "on", "having"];
 
 /// Whether the plan holds for every value that the same normalized text can carry.
-pub fn is_reusable(explain: &Value, facts: &Facts, normalized: &str, unique: &dyn Uniqueness) -> bool {
+pub fn is_reusable(
+    explain: &Value,
+    facts: &Facts,
+    normalized: &str,
+    unique: &dyn Uniqueness,
+) -> bool {
     if facts.literals.is_empty() && facts.parameters == 0 {
         return true;
     }
@@ -40,14 +65,19 @@ pub fn is_reusable(explain: &Value, facts: &Facts, normalized: &str, unique: &dy
     if !plain {
         return false;
     }
-    let mut scans = Scans { unique, tables: Vec::new() };
+    let mut scans = Scans {
+        unique,
+        tables: Vec::new(),
+    };
     if !plans(explain).all(|plan| scans.hold(plan)) {
         return false;
     }
     // A table that the statement reads and the plan does not: the values made it superfluous.
-    facts.relations.iter().filter(|relation| reads(relation.access)).all(|relation| {
-        scans.tables.iter().any(|table| **table == *relation.name)
-    })
+    facts
+        .relations
+        .iter()
+        .filter(|relation| reads(relation.access))
+        .all(|relation| scans.tables.iter().any(|table| **table == *relation.name))
 }
 
 fn reads(access: Access) -> bool {
@@ -74,7 +104,11 @@ fn tokens(text: &str) -> impl Iterator<Item = &str> {
     std::iter::from_fn(move || {
         rest = rest.trim_start();
         let first = rest.chars().next()?;
-        let length = if is_word(first) { rest.find(|c| !is_word(c)).unwrap_or(rest.len()) } else { first.len_utf8() };
+        let length = if is_word(first) {
+            rest.find(|c| !is_word(c)).unwrap_or(rest.len())
+        } else {
+            first.len_utf8()
+        };
         let (token, after) = rest.split_at(length);
         rest = after;
         Some(token)
@@ -107,16 +141,24 @@ impl<'v> Scans<'_, 'v> {
     }
 
     fn by_key(&mut self, scan: &'v Value, index: &'v Value) -> bool {
-        let (Some(table), Some(name), Some(condition)) =
-            (text(scan, "Relation Name"), text(index, "Index Name"), text(index, "Index Cond"))
-        else {
+        let (Some(table), Some(name), Some(condition)) = (
+            text(scan, "Relation Name"),
+            text(index, "Index Name"),
+            text(index, "Index Cond"),
+        ) else {
             return false;
         };
         self.tables.push(table);
-        let (Some(columns), Some(equal)) = (self.unique.unique_columns(table, name), equalities(condition)) else {
+        let (Some(columns), Some(equal)) = (
+            self.unique.unique_columns(table, name),
+            equalities(condition),
+        ) else {
             return false;
         };
-        !columns.is_empty() && columns.iter().all(|column| equal.iter().any(|equal| **equal == **column))
+        !columns.is_empty()
+            && columns
+                .iter()
+                .all(|column| equal.iter().any(|equal| **equal == **column))
     }
 }
 

@@ -18,7 +18,7 @@ const PARTS: &[(&str, &str, Option<&str>)] = &[
     ("pg_amproc", "oid", None),
     ("pg_event_trigger", "oid", None),
     ("pg_extension", "oid", None),
-    ("pg_type", "oid", Some("typrelid")),
+    ("pg_type", "oid", None),
     ("pg_class", "oid", Some("oid")),
     ("pg_rewrite", "oid", Some("ev_class")),
     ("pg_trigger", "oid", Some("tgrelid")),
@@ -48,10 +48,16 @@ pub fn epoch_query() -> String {
 }
 
 fn digest_part((catalog, identity, relation): &(&str, &str, Option<&str>)) -> String {
-    let permanent = match relation {
-        None => String::new(),
-        Some("oid") => " AND x.relpersistence OPERATOR(pg_catalog.<>) 't'".to_owned(),
-        Some(column) => format!(
+    let permanent = match (*catalog, relation) {
+        // The schemas of temporary objects come and go with sessions.
+        ("pg_namespace", _) => " AND x.nspname OPERATOR(pg_catalog.!~) '^pg_'".to_owned(),
+        // Rows of tables and arrays of them are types, too.
+        ("pg_type", _) => " AND x.typtype OPERATOR(pg_catalog.<>) 'c' \
+             AND x.typcategory OPERATOR(pg_catalog.<>) 'A'"
+            .to_owned(),
+        (_, None) => String::new(),
+        (_, Some("oid")) => " AND x.relpersistence OPERATOR(pg_catalog.<>) 't'".to_owned(),
+        (_, Some(column)) => format!(
             " AND NOT EXISTS (SELECT FROM pg_catalog.pg_class t WHERE t.oid OPERATOR(pg_catalog.=) x.{column} \
              AND t.relpersistence OPERATOR(pg_catalog.=) 't')"
         ),

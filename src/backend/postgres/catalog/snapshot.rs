@@ -217,6 +217,41 @@ impl CatalogSnapshot {
         self.functions.get(&oid)
     }
 
+    /// Columns of a unique index, given the names that a plan shows.
+    ///
+    /// None when a table of that name is a partition or inherits: with another
+    /// value the same statement may read another one.
+    pub fn unique_columns(&self, table: &str, index: &str) -> Option<Vec<Arc<str>>> {
+        let tables = self.relation_names.get(table)?;
+        let mut found: Option<&[Arc<str>]> = None;
+        for relation in tables.iter().filter_map(|oid| self.relations.get(oid)) {
+            let unique = relation
+                .unique
+                .iter()
+                .find(|unique| &*unique.name == index)?;
+            let alone = relation.parents.is_empty() && relation.children.is_empty();
+            if !alone || found.is_some_and(|known| known != unique.columns) {
+                return None;
+            }
+            found = Some(&unique.columns);
+        }
+        found.map(<[Arc<str>]>::to_vec)
+    }
+
+    /// Estimated rows of the largest table of that name.
+    pub fn table_rows(&self, schema: Option<&str>, table: &str) -> Option<f64> {
+        let tables = self
+            .relation_names
+            .get(table)?
+            .iter()
+            .filter_map(|oid| self.relations.get(oid));
+        let in_schema =
+            tables.filter(|relation| schema.is_none_or(|schema| schema == &*relation.schema));
+        in_schema
+            .filter_map(|relation| relation.rows)
+            .max_by(f64::total_cmp)
+    }
+
     /// The table and everything below it that holds its rows, itself first.
     pub fn tree(&self, oid: Oid) -> Vec<Oid> {
         let mut tree = vec![oid];
