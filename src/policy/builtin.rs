@@ -17,5 +17,8 @@ pub fn all() -> &'static [(&'static str, &'static [u8])] {
 
 /// The component of one default policy.
 pub fn find(name: &str) -> Option<&'static [u8]> {
-    all().iter().find(|(known, _)| *known == name).map(|(_, component)| *component)
+    all()
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, component)| *component)
 }

@@ -1,5 +1,7 @@
 //! Policies written as WebAssembly text, judged through the real engine.
 
+#[cfg(feature = "embedded-policies")]
+mod defaults;
 mod faults;
 mod loading;
 mod modes;
