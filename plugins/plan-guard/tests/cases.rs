@@ -1,0 +1,29 @@
+//! The golden cases, natively.
+
+use plan_guard::PlanGuard;
+use portcullis_sdk::testing::{Tester, check_cases, check_manifest};
+
+const MANIFEST: &str = include_str!("../policy.toml");
+
+#[test]
+fn the_golden_cases_hold() {
+    check_cases::<PlanGuard>(MANIFEST);
+}
+
+#[test]
+fn every_setting_and_rule_has_its_cases() {
+    check_manifest(MANIFEST, 20);
+}
+
+#[test]
+fn a_bad_limit_is_named_with_its_place() {
+    for settings in [
+        "max_cost = -1",
+        "max_cost = 'none'",
+        "max_cost = nan",
+        "max_cost = true",
+    ] {
+        let issues = Tester::<PlanGuard>::new(settings).err().expect(settings);
+        assert_eq!(issues[0].path, "/max_cost", "{settings}: {issues:?}");
+    }
+}
