@@ -158,6 +158,6 @@ mod native {
     }
 
     pub(crate) fn ast() -> (u32, Vec<u32>, String) {
-        with(Host::ast)
+        with(|host| host.ast())
     }
 }

@@ -40,6 +40,6 @@ fn by_default_it_looks_like_a_missing_table() {
         .judge("SELECT * FROM secret_keys")
         .refusal
         .expect("refused");
-    let (name, _) = refusal.disguise.expect("disguised");
-    assert_eq!(&*name, "secret_keys");
+    let disguise = refusal.disguise.expect("disguised");
+    assert_eq!(&*disguise.name, "secret_keys");
 }

@@ -17,12 +17,7 @@ fn every_setting_and_rule_has_its_cases() {
 
 #[test]
 fn a_bad_limit_is_named_with_its_place() {
-    for settings in [
-        "max_cost = -1",
-        "max_cost = 'none'",
-        "max_cost = nan",
-        "max_cost = true",
-    ] {
+    for settings in ["max_cost = -1", "max_cost = 'none'", "max_cost = true"] {
         let issues = Tester::<PlanGuard>::new(settings).err().expect(settings);
         assert_eq!(issues[0].path, "/max_cost", "{settings}: {issues:?}");
     }
