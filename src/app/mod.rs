@@ -2,12 +2,9 @@
 //!
 //! Deliberately not here: any decision about a statement, any byte of a protocol.
 //!
-//! Read [`load_policies`] first.
+//! Read [`shutdown::Shutdown`] first.
 
-pub mod errors;
-mod policies;
 pub mod reload;
 pub mod shutdown;
 
-pub use policies::{check_policies, diagnostics, load_policies};
 pub use shutdown::{Phase, Shutdown};

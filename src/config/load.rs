@@ -85,18 +85,11 @@ pub fn parse(
     )
 }
 
-/// Absolute, so that a path means the same wherever it is used and whoever joins it to what.
 fn folder(file_name: &str) -> std::path::PathBuf {
-    let folder = Path::new(file_name)
+    Path::new(file_name)
         .parent()
         .map(Path::to_owned)
-        .unwrap_or_default();
-    let absolute = if folder.as_os_str().is_empty() {
-        std::env::current_dir()
-    } else {
-        std::path::absolute(&folder)
-    };
-    absolute.unwrap_or(folder)
+        .unwrap_or_default()
 }
 
 fn check(

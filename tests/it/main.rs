@@ -1,7 +1,7 @@
 //! The integration suite: one binary, so that everything links once.
 //!
 //! `support` holds what the tests share (a real PostgreSQL, a raw protocol
-//! client, the gate in-process); each other module is one chapter of the
+//! client, the gate as a process); each other module is one chapter of the
 //! promises in `docs/architecture.md`. Read `support::raw` first: most tests are
 //! a message sequence and the answer it must get.
 

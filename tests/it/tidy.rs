@@ -47,7 +47,10 @@ const FENCES: &[(&str, &[&str])] = &[
     ),
     ("prometheus", &["src/telemetry/metrics"]),
     ("notify", &["src/app/reload"]),
-    ("wit_component", &["sdk/build/"]),
+    (
+        "wit_component",
+        &["sdk/build/", "src/policy/tests/", "tests/"],
+    ),
 ];
 
 const RUST: &[&str] = &[
@@ -202,25 +205,20 @@ fn every_source_says_what_it_is_for() {
 #[test]
 fn public_items_are_documented() {
     let manifest = std::fs::read_to_string(source::root().join("Cargo.toml")).expect("Cargo.toml");
-    assert!(
-        manifest.contains("missing_docs = \"warn\""),
-        "the lint that finds undocumented items is on"
-    );
+    let switched_on = manifest.contains("missing_docs = \"warn\"");
+    assert!(switched_on, "the compiler finds undocumented items");
     let mut wrong = Vec::new();
     for file in source::files(&existing(&["src", "sdk"]), &[".rs"]) {
-        for (number, line) in file.text.lines().enumerate() {
-            if line.contains("missing_docs") {
-                wrong.push(format!(
-                    "{}:{} switches the lint off",
-                    file.path,
-                    number + 1
-                ));
+        for (at, _) in file.text.match_indices("missing_docs") {
+            let attribute = file.text[at..].split(")]").next().unwrap_or_default();
+            if !attribute.contains("reason") {
+                wrong.push(format!("{} switches the lint off", file.path));
             }
         }
     }
     complain(
         wrong,
-        "undocumented public items are found by the compiler; do not silence it",
+        "undocumented items are allowed only with a reason (generated code)",
     );
 }
 

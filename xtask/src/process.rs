@@ -1,7 +1,7 @@
 //! Running other programs.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// The folder of the workspace.
 pub fn root() -> PathBuf {
@@ -37,4 +37,24 @@ pub fn show(command: &Command) -> String {
 pub fn is_there(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// Builds with cargo, its progress on standard error; returns where the binary is.
+pub fn build(command: &mut Command) -> Result<PathBuf, String> {
+    command.args(["--message-format", "json-render-diagnostics"]);
+    command.stderr(Stdio::inherit()).stdin(Stdio::null());
+    let shown = show(command);
+    let output = command
+        .output()
+        .map_err(|error| format!("cannot run `{shown}`: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("`{shown}` ended with {}", output.status));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let place = |line: &str| {
+        let (_, rest) = line.split_once("\"executable\":\"")?;
+        rest.split('"').next().map(PathBuf::from)
+    };
+    let last = text.lines().filter_map(place).next_back();
+    last.ok_or_else(|| "cargo did not say where the binary is".to_owned())
 }

@@ -54,18 +54,17 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Calls what `make` makes, in a thread of its own, after a change to any
-    /// of the files; it returns the files to watch from then on.
-    pub fn start<R: FnMut() -> Vec<PathBuf>>(
+    /// Calls `react` in a thread of its own after a change to any of the
+    /// files; it returns the files to watch from then on.
+    pub fn start(
         files: Vec<PathBuf>,
-        make: impl FnOnce() -> R + Send + 'static,
+        react: impl FnMut() -> Vec<PathBuf> + Send + 'static,
     ) -> std::io::Result<Watch> {
         let (messages, inbox) = sync_channel(64);
         let mut watching = Watching::new(files, messages.clone());
-        let run = move || watching.run(&inbox, make());
         let thread = std::thread::Builder::new()
             .name("reload".to_owned())
-            .spawn(run)?;
+            .spawn(move || watching.run(&inbox, react))?;
         Ok(Watch {
             messages,
             thread: Some(thread),
@@ -266,10 +265,8 @@ mod tests {
         let (reacted, reactions) = channel();
         let again = files.clone();
         let watch = Watch::start(files, move || {
-            move || {
-                let _ = reacted.send(());
-                again.clone()
-            }
+            let _ = reacted.send(());
+            again.clone()
         })
         .unwrap();
         change(&watch.trigger());

@@ -29,6 +29,11 @@ pub struct Gate {
 impl Gate {
     /// Starts a gate in front of `database`; `rules` is the rest of the configuration.
     pub fn start(database: &Database, rules: &str) -> Gate {
+        Gate::start_prepared(database, rules, |_| {})
+    }
+
+    /// Like [`Gate::start`]; `prepare` may put files into the folder of the configuration.
+    pub fn start_prepared(database: &Database, rules: &str, prepare: impl FnOnce(&Path)) -> Gate {
         let operator = super::postgres::SUPERUSER;
         let backend = database.url();
         let head = format!(
@@ -36,12 +41,17 @@ impl Gate {
              operator = {{ user = \"{operator}\" }}\n\n\
              [[user]]\nname = \"{OWNER}\"\nauth = \"trust\"\n\n"
         );
-        Gate::start_with(&head, rules)
+        Gate::launch(&head, rules, prepare)
     }
 
     /// Starts a gate with databases and users of its own choice.
     pub fn start_with(head: &str, rules: &str) -> Gate {
+        Gate::launch(head, rules, |_| {})
+    }
+
+    fn launch(head: &str, rules: &str, prepare: impl FnOnce(&Path)) -> Gate {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        prepare(folder.path());
         let (address, admin) = (free_address(), free_address());
         let head = format!(
             "state_dir = \"{}\"\nworkers = 2\n\n[admin]\naddress = \"{admin}\"\n\n[[listen]]\naddress = \"{address}\"\n\n{head}",

@@ -4,6 +4,7 @@
 //! which set-up step failed; what an answer must look like stands in the tests.
 
 pub mod answer;
+pub mod component;
 pub mod database;
 pub mod differential;
 pub mod gate;

@@ -9,7 +9,7 @@
 //! its directory when the pipe closes.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -76,30 +76,31 @@ impl Postgres {
         Ok(server)
     }
 
-    /// Process id of the guarding shell; the server is its child.
-    pub fn guard_id(&self) -> u32 {
-        self.guard.id()
-    }
-
     fn wait_until_ready(&self, folder: &Path) -> Result<(), String> {
         let deadline = Instant::now() + Duration::from_secs(60);
-        let ready = self.binaries.join("pg_isready");
-        while Instant::now() < deadline {
-            let port = self.port.to_string();
-            let asked = Command::new(&ready)
-                .args(["-q", "-h", "127.0.0.1", "-p", &port])
-                .stdin(Stdio::null())
-                .status();
-            match asked {
-                Ok(status) if status.success() => return Ok(()),
-                // Without pg_isready an open port has to do.
-                Err(_) if TcpStream::connect(("127.0.0.1", self.port)).is_ok() => return Ok(()),
-                _ => std::thread::sleep(Duration::from_millis(50)),
+        while !accepts_logins(self.port) {
+            if Instant::now() > deadline {
+                let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
+                return Err(format!("PostgreSQL did not start within a minute:\n{log}"));
             }
+            std::thread::sleep(Duration::from_millis(50));
         }
-        let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
-        Err(format!("PostgreSQL did not start within a minute:\n{log}"))
+        Ok(())
     }
+}
+
+/// An open port is not enough: while it recovers, the server answers every login with an error.
+fn accepts_logins(port: u16) -> bool {
+    let parameters = format!("user\0{SUPERUSER}\0database\0postgres\0\0");
+    let mut packet = (parameters.len() as u32 + 8).to_be_bytes().to_vec();
+    packet.extend(196_608_u32.to_be_bytes());
+    packet.extend(parameters.as_bytes());
+    let mut first = [0];
+    let asked = TcpStream::connect(("127.0.0.1", port)).and_then(|mut stream| {
+        stream.write_all(&packet)?;
+        stream.read_exact(&mut first)
+    });
+    asked.is_ok() && first == *b"R"
 }
 
 impl Drop for Postgres {
@@ -132,7 +133,7 @@ fn version_of(path: &Path) -> u32 {
 }
 
 /// User and group to run the server as; none when we are not root.
-fn unprivileged_user() -> Result<Option<(u32, u32)>, String> {
+pub fn unprivileged_user() -> Result<Option<(u32, u32)>, String> {
     let me = std::fs::metadata("/proc/self").map_err(|error| format!("/proc/self: {error}"))?;
     if me.uid() != 0 {
         return Ok(None);
@@ -170,7 +171,8 @@ fn make_folder(owner: Option<(u32, u32)>) -> Result<PathBuf, String> {
     Ok(folder)
 }
 
-fn run_as(program: &Path, folder: &Path, owner: Option<(u32, u32)>) -> Command {
+/// A command as that user, in an environment whose language and zone are known.
+pub fn run_as(program: &Path, folder: &Path, owner: Option<(u32, u32)>) -> Command {
     let mut command = Command::new(program);
     command
         .current_dir(folder)

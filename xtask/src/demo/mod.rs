@@ -57,28 +57,10 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
     gate.wait()
 }
 
-/// Builds the binary; cargo shows its progress on standard error, and says where the binary is.
 fn build() -> Result<PathBuf, String> {
     let mut command = process::cargo();
     command.args(["build", "--package", "portcullis", "--bin", "portcullis"]);
-    command.args(["--message-format", "json-render-diagnostics"]);
-    command.stderr(Stdio::inherit()).stdin(Stdio::null());
-    let shown = process::show(&command);
-    let output = command
-        .output()
-        .map_err(|error| format!("cannot run `{shown}`: {error}"))?;
-    if !output.status.success() {
-        return Err(format!("`{shown}` ended with {}", output.status));
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
-    let place = |line: &str| {
-        let (_, rest) = line.split_once("\"executable\":\"")?;
-        rest.split('"').next().map(PathBuf::from)
-    };
-    text.lines()
-        .filter_map(place)
-        .next_back()
-        .ok_or_else(|| "cargo did not say where the binary is".to_owned())
+    process::build(&mut command)
 }
 
 struct Gate {
