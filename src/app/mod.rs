@@ -2,9 +2,12 @@
 //!
 //! Deliberately not here: any decision about a statement, any byte of a protocol.
 //!
-//! Read [`shutdown::Shutdown`] first.
+//! Read [`load_policies`] first.
 
+pub mod errors;
+mod policies;
 pub mod reload;
 pub mod shutdown;
 
+pub use policies::{check_policies, diagnostics, load_policies};
 pub use shutdown::{Phase, Shutdown};

@@ -85,11 +85,18 @@ pub fn parse(
     )
 }
 
+/// Absolute, so that a path means the same wherever it is used and whoever joins it to what.
 fn folder(file_name: &str) -> std::path::PathBuf {
-    Path::new(file_name)
+    let folder = Path::new(file_name)
         .parent()
         .map(Path::to_owned)
-        .unwrap_or_default()
+        .unwrap_or_default();
+    let absolute = if folder.as_os_str().is_empty() {
+        std::env::current_dir()
+    } else {
+        std::path::absolute(&folder)
+    };
+    absolute.unwrap_or(folder)
 }
 
 fn check(

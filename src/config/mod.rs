@@ -158,7 +158,7 @@ pub enum Protocol {
 }
 
 /// A database as clients name it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Database {
     /// Name in the start-up packet.
     pub name: Arc<str>,
@@ -169,7 +169,7 @@ pub struct Database {
 }
 
 /// What stands behind a database name.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Backend {
     /// A PostgreSQL server.
     Postgres(PostgresBackend),
@@ -181,7 +181,7 @@ pub enum Backend {
 }
 
 /// Where a PostgreSQL server is and as whom to go there.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostgresBackend {
     /// Host name, address, or directory of a Unix socket (starts with `/`).
     pub host: Arc<str>,
@@ -198,7 +198,7 @@ pub struct PostgresBackend {
 }
 
 /// Pool settings of a database.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
     /// Most server connections.
     pub max: usize,

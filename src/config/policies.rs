@@ -10,9 +10,6 @@ use super::settings::{self, Settings};
 use super::values::{self, Surroundings};
 use super::{DEFAULT_POLICIES, Mode, OnFault, Plugin, PolicyConfig, nearest, reference};
 
-/// Key of the table-limit plugin under which the names stand.
-const TABLE_LIMIT_NAMES: &str = "tables";
-
 const MODES: [(&str, Mode); 3] = [
     ("enforce", Mode::Enforce),
     ("monitor", Mode::Monitor),
@@ -71,20 +68,10 @@ fn table_limits(top: Table<'_>, found: At<&toml::de::DeValue<'_>>) -> Option<Pol
             .error(found.span, "`table_limits` must be a table", hint);
         return None;
     };
-    let prefix = format!("/{TABLE_LIMIT_NAMES}");
-    let Settings {
-        json,
-        mut positions,
-    } = settings::settings(table, found.span.clone(), &prefix, top.problems);
-    positions.push((
-        String::new(),
-        top.problems.source.position(found.span.start),
-    ));
-    let mut outer = serde_json::Map::new();
-    outer.insert(TABLE_LIMIT_NAMES.to_owned(), json);
+    let Settings { json, positions } = settings::settings(table, found.span, "", top.problems);
     Some(PolicyConfig {
         name: Arc::from("table_limits"),
-        settings: Arc::from(serde_json::Value::Object(outer).to_string()),
+        settings: Arc::from(json.to_string()),
         positions: Arc::new(positions),
         ..PolicyConfig::built_in("table-limit")
     })

@@ -7,7 +7,7 @@ use expect_test::{Expect, expect};
 use super::*;
 
 fn read_ok(text: &str) -> Config {
-    parse(text, "dir/p.toml", &|name| {
+    parse(text, "/dir/p.toml", &|name| {
         (name == "SET").then(|| "from-env".to_owned())
     })
     .unwrap_or_else(|list| panic!("{}", list.iter().map(|d| d.to_string()).collect::<String>()))
@@ -73,7 +73,7 @@ message_bytes_max = "1MiB"
 fn reads_everything_it_documents() {
     let config = read_ok(WHOLE);
     assert_eq!(config.workers, 2);
-    assert_eq!(config.state_dir.as_deref(), Some(Path::new("dir/state")));
+    assert_eq!(config.state_dir.as_deref(), Some(Path::new("/dir/state")));
     assert_eq!(config.listen[0].address.to_string(), "127.0.0.1:6432");
     let Backend::Postgres(postgres) = &config.databases[0].backend else {
         panic!()
@@ -92,7 +92,7 @@ fn reads_everything_it_documents() {
     );
     assert_eq!(config.databases[0].pool.max, 7);
     assert!(
-        matches!(&config.databases[1].backend, Backend::Sqlite { path: Some(path) } if path == Path::new("dir/small.db"))
+        matches!(&config.databases[1].backend, Backend::Sqlite { path: Some(path) } if path == Path::new("/dir/small.db"))
     );
     assert!(
         matches!(&config.users[0].credential, Credential::Password(p) if p.reveal() == "from-env")
@@ -126,11 +126,11 @@ fn puts_policies_in_the_order_of_the_file_and_appends_the_default_ones() {
     );
     assert_eq!(
         &*config.policies[1].settings,
-        r#"{"tables":{"users":100,"sensitive_*":10}}"#
+        r#"{"users":100,"sensitive_*":10}"#
     );
     assert_eq!(
         config.policies[2].plugin,
-        Plugin::File("dir/plugins/mine.wasm".into())
+        Plugin::File("/dir/plugins/mine.wasm".into())
     );
 }
 
@@ -299,7 +299,7 @@ fn finds_settings_in_tables_of_their_own() {
         Some(Position { line: 8, column: 3 })
     );
     assert_eq!(
-        config.policies[1].position("/tables/users/changed"),
+        config.policies[1].position("/users/changed"),
         Some(Position {
             line: 11,
             column: 21

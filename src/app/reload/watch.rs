@@ -54,17 +54,18 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Calls `react` in a thread of its own after a change to any of the
-    /// files; it returns the files to watch from then on.
-    pub fn start(
+    /// Calls what `make` makes, in a thread of its own, after a change to any
+    /// of the files; it returns the files to watch from then on.
+    pub fn start<R: FnMut() -> Vec<PathBuf>>(
         files: Vec<PathBuf>,
-        react: impl FnMut() -> Vec<PathBuf> + Send + 'static,
+        make: impl FnOnce() -> R + Send + 'static,
     ) -> std::io::Result<Watch> {
         let (messages, inbox) = sync_channel(64);
         let mut watching = Watching::new(files, messages.clone());
+        let run = move || watching.run(&inbox, make());
         let thread = std::thread::Builder::new()
             .name("reload".to_owned())
-            .spawn(move || watching.run(&inbox, react))?;
+            .spawn(run)?;
         Ok(Watch {
             messages,
             thread: Some(thread),
@@ -265,8 +266,10 @@ mod tests {
         let (reacted, reactions) = channel();
         let again = files.clone();
         let watch = Watch::start(files, move || {
-            let _ = reacted.send(());
-            again.clone()
+            move || {
+                let _ = reacted.send(());
+                again.clone()
+            }
         })
         .unwrap();
         change(&watch.trigger());
