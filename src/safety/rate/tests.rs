@@ -154,7 +154,7 @@ fn forgets_regained_cells_before_it_shares() {
     for user in 0..5_000 {
         let _ = ask(&rates, &quota, &format!("early{user}"), SECOND);
     }
-    for user in 0..300 {
+    for user in 0..100 {
         let late = format!("late{user}");
         assert_eq!(accepted(&rates, &quota, &late, 100 * SECOND), 2, "{late}");
     }
