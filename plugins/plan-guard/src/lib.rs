@@ -7,6 +7,9 @@ use std::fmt;
 use portcullis_sdk::prelude::*;
 use serde::de::{self, Deserializer, Visitor};
 
+#[cfg(test)]
+mod tests;
+
 /// The policy.
 #[derive(Debug)]
 pub struct PlanGuard {

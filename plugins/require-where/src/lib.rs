@@ -3,6 +3,9 @@
 
 use portcullis_sdk::prelude::*;
 
+#[cfg(test)]
+mod tests;
+
 /// The policy.
 #[derive(Debug)]
 pub struct RequireWhere {

@@ -9,6 +9,9 @@ use std::fmt;
 use portcullis_sdk::prelude::*;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
+#[cfg(test)]
+mod tests;
+
 /// The policy.
 #[derive(Debug)]
 pub struct TableLimit {

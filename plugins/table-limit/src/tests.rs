@@ -1,7 +1,7 @@
 //! The golden cases, natively.
 
+use super::TableLimit;
 use portcullis_sdk::testing::{Tester, check_cases, check_manifest};
-use table_limit::TableLimit;
 
 const MANIFEST: &str = include_str!("../policy.toml");
 

@@ -1,7 +1,7 @@
 //! The golden cases, natively.
 
+use super::RateLimit;
 use portcullis_sdk::testing::{Tester, check_cases, check_manifest};
-use rate_limit::RateLimit;
 
 const MANIFEST: &str = include_str!("../policy.toml");
 

@@ -1,6 +1,6 @@
 //! The golden cases, natively.
 
-use honeytoken::Honeytoken;
+use super::Honeytoken;
 use portcullis_sdk::testing::{Tester, check_cases, check_manifest};
 
 const MANIFEST: &str = include_str!("../policy.toml");

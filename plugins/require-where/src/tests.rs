@@ -1,7 +1,7 @@
 //! The golden cases, natively.
 
+use super::RequireWhere;
 use portcullis_sdk::testing::{Tester, check_cases, check_manifest};
-use require_where::RequireWhere;
 
 const MANIFEST: &str = include_str!("../policy.toml");
 

@@ -1,6 +1,6 @@
 //! The golden cases, natively.
 
-use plan_guard::PlanGuard;
+use super::PlanGuard;
 use portcullis_sdk::testing::{Tester, check_cases, check_manifest};
 
 const MANIFEST: &str = include_str!("../policy.toml");
