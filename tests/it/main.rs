@@ -6,6 +6,8 @@
 //! a message sequence and the answer it must get.
 
 mod catalog;
+mod config;
+mod explain;
 mod harness;
 mod support;
 mod tidy;

@@ -49,7 +49,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("notify", &["src/app/reload"]),
     (
         "wit_component",
-        &["sdk/build/", "src/policy/tests/", "tests/"],
+        &["sdk/", "src/cli/", "src/policy/tests/", "tests/"],
     ),
 ];
 
