@@ -178,6 +178,59 @@ pub struct PatternSet {
     sources: Arc<[Arc<str>]>,
     exact: HashMap<Box<str>, Vec<Pattern>, rustc_hash::FxBuildHasher>,
     globs: Vec<Pattern>,
+    starts: Starts,
+}
+
+/// Which first two bytes a matching name can have: most names are told apart
+/// from all patterns by one look.
+#[derive(Debug, Clone, Default)]
+struct Starts([u64; 4]);
+
+impl Starts {
+    fn bit(first: u8, second: u8) -> (usize, u64) {
+        let bit = first.wrapping_mul(31) ^ second;
+        (usize::from(bit >> 6), 1 << (bit & 63))
+    }
+
+    fn add(&mut self, first: u8, second: u8) {
+        let (word, bit) = Starts::bit(first, second);
+        self.0[word] |= bit;
+    }
+
+    fn add_pattern(&mut self, part: &Part) {
+        let (literal, open) = match part {
+            Part::Exact(name) => (name.clone(), false),
+            Part::Glob { runs, .. } => {
+                let literal = |piece: &Piece| match piece {
+                    Piece::Char(c) => Some(*c),
+                    Piece::One => None,
+                };
+                (
+                    runs.first()
+                        .into_iter()
+                        .flatten()
+                        .map_while(literal)
+                        .collect(),
+                    true,
+                )
+            }
+        };
+        match (literal.as_bytes(), open) {
+            ([first, second, ..], _) => self.add(*first, *second),
+            ([first], false) => self.add(*first, 0),
+            ([first], true) => (0..=255).for_each(|second| self.add(*first, second)),
+            ([], _) => self.0 = [u64::MAX; 4],
+        }
+    }
+
+    fn may_match(&self, name: &str) -> bool {
+        let bytes = name.as_bytes();
+        let (word, bit) = Starts::bit(
+            bytes.first().copied().unwrap_or(0),
+            bytes.get(1).copied().unwrap_or(0),
+        );
+        self.0[word] & bit != 0
+    }
 }
 
 impl PatternSet {
@@ -214,6 +267,7 @@ impl PatternSet {
         let mut sources: Vec<Arc<str>> = Vec::new();
         let mut exact: HashMap<Box<str>, Vec<Pattern>, _> = HashMap::default();
         let mut globs = Vec::new();
+        let mut starts = Starts::default();
         for (index, source) in patterns.into_iter().enumerate() {
             let source = source.as_ref();
             if source.len() > PATTERN_BYTES_MAX {
@@ -229,6 +283,7 @@ impl PatternSet {
                 name,
                 index,
             };
+            starts.add_pattern(&pattern.name);
             match &pattern.name {
                 Part::Exact(name) => exact.entry(name.as_str().into()).or_default().push(pattern),
                 Part::Glob { .. } => globs.push(pattern),
@@ -243,6 +298,7 @@ impl PatternSet {
             sources: sources.into(),
             exact,
             globs,
+            starts,
         })
     }
 
@@ -256,6 +312,9 @@ impl PatternSet {
         name: &str,
         search_path: Option<&[Arc<str>]>,
     ) -> Option<u32> {
+        if !self.starts.may_match(name) {
+            return None;
+        }
         let fits = |pattern: &&Pattern| pattern.in_schema(schema, search_path);
         let exact = self.exact.get(name).and_then(|list| list.iter().find(fits));
         let found = exact.or_else(|| self.globs.iter().find(|p| p.name.matches(name) && fits(p)));
@@ -264,6 +323,9 @@ impl PatternSet {
 
     /// The first pattern, in the order given, whose name part is this word, whatever its schema.
     pub fn first_named(&self, word: &str) -> Option<u32> {
+        if !self.starts.may_match(word) {
+            return None;
+        }
         let exact = self.exact.get(word).into_iter().flatten();
         let globs = self
             .globs
@@ -434,6 +496,19 @@ mod tests {
                 found, *expected,
                 "{pattern} on {schema:?}.{name} in {search_path:?}"
             );
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn finds_exactly_what_some_pattern_matches(
+            patterns in proptest::collection::vec("[ab?*]{1,4}", 0..4),
+            name in "[abc]{0,4}",
+        ) {
+            let set = PatternSet::new(&patterns).unwrap();
+            let expected = patterns.iter().any(|pattern| Part::bare(pattern).matches(&name));
+            proptest::prop_assert_eq!(set.best(None, &name, None).is_some(), expected);
+            proptest::prop_assert_eq!(set.first_named(&name).is_some(), expected);
         }
     }
 

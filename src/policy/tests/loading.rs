@@ -258,3 +258,81 @@ fn golden_cases_ask_the_hooks() {
         .unwrap_err();
     assert_eq!(refused.refusal.constraint(), "p/no");
 }
+
+#[test]
+fn no_old_answer_after_a_swap_was_reported() {
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    let bodies = [judge("i32.const 0"), judge("call $refuse")];
+    let house = House::of(&bodies[0]);
+    let policies = house.load().unwrap();
+    let (stop, reported) = (
+        AtomicBool::new(false),
+        AtomicU64::new(policies.current().generation()),
+    );
+    std::thread::scope(|scope| {
+        let worker = || {
+            let mut bench = Bench::new(policies.clone());
+            while !stop.load(Ordering::SeqCst) {
+                let least = reported.load(Ordering::SeqCst);
+                let set = bench.judge.current();
+                assert!(set.generation() >= least);
+                let refused = verdict(&bench.ask(&select("1"))) == "p/no";
+                // The set asked may be newer by now, but an even generation that stays refuses.
+                if bench.judge.current().generation() == set.generation() {
+                    assert_eq!(refused, set.generation() % 2 == 0);
+                }
+            }
+            assert_eq!(bench.judge.stats().faults, 0);
+        };
+        let workers = [
+            scope.spawn(worker),
+            scope.spawn(worker),
+            scope.spawn(worker),
+        ];
+        for round in 1..=60 {
+            house.replace("p", &bodies[round % 2]);
+            let report = policies.reload(&house.config).unwrap();
+            reported.store(report.generation, Ordering::SeqCst);
+        }
+        stop.store(true, Ordering::SeqCst);
+        for worker in workers {
+            worker.join().unwrap();
+        }
+    });
+    assert_eq!(policies.sets_alive(), 1);
+}
+
+#[test]
+fn a_second_start_compiles_nothing() {
+    let house = House::of(&judge("i32.const 0"));
+    house.load().unwrap();
+    let folder = house
+        .config
+        .state_dir
+        .clone()
+        .unwrap()
+        .join("cache")
+        .join("policies");
+    let count = || walk(&folder);
+    // The cache is written behind the scenes.
+    for _ in 0..500 {
+        if count() > 0 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let first = count();
+    assert!(first > 0, "nothing in {}", folder.display());
+    house.load().unwrap();
+    assert_eq!(count(), first);
+}
+
+/// Files of compiled code; statistics beside them do not count.
+fn walk(folder: &std::path::Path) -> usize {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let count = |path: std::path::PathBuf| match path.is_dir() {
+        true => walk(&path),
+        false => usize::from(path.extension().is_none()),
+    };
+    entries.map(|entry| count(entry.path())).sum()
+}
