@@ -213,18 +213,13 @@ impl Facts {
     }
 
     fn qualified(&self, access: Access) -> Vec<String> {
-        let mut names: Vec<String> = Vec::new();
-        for relation in self
-            .relations
+        let mut seen = hashbrown::HashSet::new();
+        self.relations
             .iter()
-            .filter(|r| r.access.intersects(access))
-        {
-            let name = relation.qualified();
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        names
+            .filter(|relation| relation.access.intersects(access))
+            .filter(|relation| seen.insert((&relation.schema, &relation.name)))
+            .map(Relation::qualified)
+            .collect()
     }
 }
 

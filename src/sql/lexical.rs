@@ -137,9 +137,11 @@ fn note_chain(found: &mut Found, source: &str, lexer: Lexer, cut: &[Token], firs
         let schema = (last != first).then(|| name(last - 2));
         found.add(schema, folded, access);
     }
-    if cut
-        .get(last + 1)
-        .is_some_and(|next| next.kind == Tok::LParen)
+    let call = cut[last].kw == Kw::None || last != first;
+    if call
+        && cut
+            .get(last + 1)
+            .is_some_and(|next| next.kind == Tok::LParen)
     {
         let schema = (last != first).then(|| name(last - 2));
         found.functions.push((schema, name(last)));

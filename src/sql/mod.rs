@@ -11,6 +11,7 @@
 //! Read [`analyze`] first, then `assemble.rs`.
 
 mod assemble;
+pub mod ast;
 mod builtin;
 mod explain;
 pub mod lex;
@@ -18,8 +19,10 @@ mod lexical;
 mod normalize;
 mod read;
 mod settings;
+pub mod shape;
 mod split;
 
+pub use ast::ast_image;
 pub use explain::explain_json;
 
 use crate::model::{Analysis, Dialect};
@@ -54,3 +57,6 @@ impl Lexer {
 pub fn analyze(text: &str, lexer: Lexer) -> Analysis {
     assemble::analyze(text, lexer)
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,27 +20,32 @@ pub(super) const STRING: &str = "'?'";
 /// The normalized text of one statement.
 pub(super) fn normalize(text: &Text<'_>, range: Range<usize>, facts: &Facts) -> String {
     let tokens = text.tokens.get(range.clone()).unwrap_or(&[]);
-    let masks = masks(facts) && !facts.is_opaque();
+    let masks = masks(facts, tokens);
     let size = tokens.last().map_or(0, |t| t.end) - tokens.first().map_or(0, |t| t.start);
     let mut out = String::with_capacity(size as usize + 8);
-    let mut list = ListTracker::default();
+    let mut groups = Groups::default();
     for (at, token) in tokens.iter().enumerate() {
-        list.step(tokens, at);
+        groups.step(text, range.start, at);
         if at > 0 && spaced(&tokens[at - 1], token) {
             out.push(' ');
         }
-        let masked = masks && (compared(tokens, at, text.source) || list.is_element(tokens, at));
+        let masked = masks
+            && matches!(token.kind, Tok::String | Tok::Number)
+            && groups.all_plain()
+            && (compared(tokens, at, text.source) || groups.is_element(tokens, at));
         push(&mut out, text.source, token, masked);
     }
     out
 }
 
-/// Only in these a constant next to `=` is compared or assigned.
-fn masks(facts: &Facts) -> bool {
+/// Only in these a constant next to `=` is compared or assigned. With OR, two
+/// comparisons of one column may complete each other: the constants count.
+fn masks(facts: &Facts, tokens: &[Token]) -> bool {
     matches!(
         facts.kind,
-        Kind::Select | Kind::Insert | Kind::Update | Kind::Delete | Kind::Merge
-    )
+        Kind::Select | Kind::Insert | Kind::Update | Kind::Delete
+    ) && !facts.is_opaque()
+        && !tokens.iter().any(|token| token.kw == Kw::Or)
 }
 
 fn push(out: &mut String, source: &str, token: &Token, masked: bool) {
@@ -82,48 +87,62 @@ fn is_column(token: &Token) -> bool {
     token.kind == Tok::Quoted || (token.kind == Tok::Word && token.kw == Kw::None)
 }
 
+/// Words that end a condition: nothing binds what stands before them to what follows.
+pub(super) fn ends_condition(kw: Kw) -> bool {
+    matches!(
+        kw,
+        Kw::And
+            | Kw::Order
+            | Kw::Group
+            | Kw::Limit
+            | Kw::Offset
+            | Kw::Returning
+            | Kw::Where
+            | Kw::From
+            | Kw::For
+            | Kw::Union
+            | Kw::Having
+            | Kw::Fetch
+            | Kw::On
+    )
+}
+
+/// Words in front of a bracket that holds a condition, a query or a list, no arguments.
+pub(super) fn opens_plain(kw: Kw) -> bool {
+    matches!(
+        kw,
+        Kw::Where
+            | Kw::And
+            | Kw::On
+            | Kw::From
+            | Kw::Join
+            | Kw::Exists
+            | Kw::As
+            | Kw::In
+            | Kw::Values
+            | Kw::Having
+    )
+}
+
 /// Nothing binds the constant to what follows: no cast, no operator.
 fn stands_alone(next: Option<&Token>) -> bool {
     next.is_none_or(|next| match next.kind {
         Tok::RParen | Tok::Comma => true,
-        Tok::Word => {
-            matches!(
-                next.kw,
-                Kw::And
-                    | Kw::Or
-                    | Kw::Order
-                    | Kw::Group
-                    | Kw::Limit
-                    | Kw::Offset
-                    | Kw::Returning
-                    | Kw::Where
-                    | Kw::From
-                    | Kw::For
-                    | Kw::Union
-                    | Kw::Then
-                    | Kw::When
-                    | Kw::Else
-                    | Kw::End
-                    | Kw::Having
-                    | Kw::Fetch
-            )
-        }
+        Tok::Word => ends_condition(next.kw),
         _ => false,
     })
 }
 
 /// `column = constant`, with a sign perhaps.
 fn compared(tokens: &[Token], at: usize, source: &str) -> bool {
-    if !matches!(tokens[at].kind, Tok::String | Tok::Number) || !stands_alone(tokens.get(at + 1)) {
+    if !stands_alone(tokens.get(at + 1)) {
         return false;
     }
     let Some(mut operator) = at.checked_sub(1) else {
         return false;
     };
-    if tokens[at].kind == Tok::Number
-        && tokens[operator].kind == Tok::Op
-        && tokens[operator].text(source) == "-"
-    {
+    let minus = tokens[operator].kind == Tok::Op && tokens[operator].text(source) == "-";
+    if tokens[at].kind == Tok::Number && minus {
         let Some(before) = operator.checked_sub(1) else {
             return false;
         };
@@ -135,64 +154,87 @@ fn compared(tokens: &[Token], at: usize, source: &str) -> bool {
     is_compare(&tokens[operator], source) && is_column(&tokens[column])
 }
 
-/// Rows of VALUES and IN lists: where their elements stand.
+/// The brackets around a token.
 #[derive(Default)]
-struct ListTracker {
-    /// Depth of brackets, and at which depths a list is open.
-    depth: usize,
-    lists: Vec<usize>,
+struct Groups {
+    /// Per open bracket: plain, and a list of elements.
+    open: Vec<(bool, bool)>,
+    /// How many of them are not plain.
+    odd: usize,
     /// Index at which the last row of VALUES was closed.
     row_closed: Option<usize>,
     rows: Vec<usize>,
 }
 
-impl ListTracker {
-    fn step(&mut self, tokens: &[Token], at: usize) {
-        let before = |back: usize| at.checked_sub(back).map(|index| &tokens[index]);
-        match tokens[at].kind {
-            Tok::LParen | Tok::LBracket => {
-                self.depth += 1;
-                let previous = before(1);
-                let values = previous.is_some_and(|token| token.kw == Kw::Values)
-                    || (previous.is_some_and(|token| token.kind == Tok::Comma)
+impl Groups {
+    fn all_plain(&self) -> bool {
+        self.odd == 0
+    }
+
+    /// Follows token `at` of the statement that starts at `base` of the text.
+    fn step(&mut self, text: &Text<'_>, base: usize, at: usize) {
+        let kind = |at: usize| text.tokens.get(base + at).map(|token| token.kind);
+        let kw = |at: usize| {
+            text.tokens
+                .get(base + at)
+                .map_or(Kw::None, |token| token.kw)
+        };
+        match kind(at) {
+            Some(Tok::LParen | Tok::LBracket) => {
+                let before = at.checked_sub(1);
+                let row = before.is_some_and(|before| kw(before) == Kw::Values)
+                    || (before.is_some_and(|before| kind(before) == Some(Tok::Comma))
                         && at >= 2
                         && self.row_closed == Some(at - 2));
-                let within = previous.is_some_and(|token| token.kw == Kw::In)
-                    && before(2).is_some_and(|token| is_column(token) || token.kw == Kw::Not);
-                if values || within {
-                    self.lists.push(self.depth);
-                }
-                if values {
-                    self.rows.push(self.depth);
+                let list = row || before.is_some_and(|before| kw(before) == Kw::In);
+                let opened = before.is_some_and(|before| {
+                    opens_plain(kw(before)) || kind(before) == Some(Tok::LParen)
+                });
+                let plain = row || (opened && self.closes_plain(text, base + at));
+                self.odd += usize::from(!plain);
+                self.open.push((plain, list));
+                if row {
+                    self.rows.push(self.open.len());
                 }
             }
-            Tok::RParen | Tok::RBracket => {
-                if self.lists.last() == Some(&self.depth) {
-                    self.lists.pop();
-                }
-                if self.rows.last() == Some(&self.depth) {
+            Some(Tok::RParen | Tok::RBracket) => {
+                if self.rows.last() == Some(&self.open.len()) {
                     self.rows.pop();
                     self.row_closed = Some(at);
                 }
-                self.depth = self.depth.saturating_sub(1);
+                if let Some((false, _)) = self.open.pop() {
+                    self.odd -= 1;
+                }
             }
             _ => {}
         }
     }
 
-    /// A constant that is an element all by itself.
+    /// Behind the bracket that closes this one nothing goes on with its value.
+    fn closes_plain(&self, text: &Text<'_>, index: usize) -> bool {
+        let Some(close) = text.pairs.get(index).filter(|pair| **pair != u32::MAX) else {
+            return false;
+        };
+        match text.tokens.get(*close as usize + 1) {
+            None => true,
+            Some(next) => match next.kind {
+                Tok::RParen | Tok::Semicolon => true,
+                // An alias, a clause, the next condition; never an operator word.
+                Tok::Word => ends_condition(next.kw) || next.kw == Kw::None || next.kw == Kw::As,
+                _ => false,
+            },
+        }
+    }
+
+    /// A constant that is an element of a list all by itself.
     fn is_element(&self, tokens: &[Token], at: usize) -> bool {
-        if !matches!(tokens[at].kind, Tok::String | Tok::Number)
-            || self.lists.last() != Some(&self.depth)
-        {
+        if !self.open.last().is_some_and(|(_, list)| *list) {
             return false;
         }
         let opened = at
             .checked_sub(1)
-            .is_some_and(|i| matches!(tokens[i].kind, Tok::LParen | Tok::Comma));
-        opened
-            && tokens
-                .get(at + 1)
-                .is_some_and(|next| matches!(next.kind, Tok::RParen | Tok::Comma))
+            .is_some_and(|before| matches!(tokens[before].kind, Tok::LParen | Tok::Comma));
+        let next = tokens.get(at + 1);
+        opened && next.is_some_and(|next| matches!(next.kind, Tok::RParen | Tok::Comma))
     }
 }

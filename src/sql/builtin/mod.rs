@@ -59,6 +59,14 @@ pub fn function(name: &str, dialect: Dialect) -> Function {
     match known(name) {
         Some((effects, destroys)) => Function::Known(effects, destroys),
         None if is_type(name) => Function::Harmless,
+        // Syntax that looks like a call.
+        None if matches!(
+            name,
+            "rollup" | "cube" | "sets" | "columns" | "passing" | "varying" | "path" | "wrapper"
+        ) =>
+        {
+            Function::Harmless
+        }
         None => Function::Unknown,
     }
 }

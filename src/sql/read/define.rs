@@ -293,7 +293,9 @@ impl Reader<'_> {
                     self.touch(&other, Access::OTHER);
                     continue;
                 }
-                (_, Kw::Cascade) => self.mark(Traits::CASCADE),
+                (_, Kw::Cascade) if !matches!(self.kw_at(self.at - 1), Kw::Delete | Kw::Update) => {
+                    self.mark(Traits::CASCADE);
+                }
                 (Some(Tok::Semicolon), _) => return self.confused("end of statement"),
                 _ => {}
             }

@@ -94,6 +94,8 @@ pub(in crate::sql) struct Reader<'a> {
     read_predicate: Option<Predicate>,
     /// Depth of the outermost query, whose LIMIT and WHERE are the statement's own.
     outer_depth: u32,
+    /// FOR UPDATE or FOR SHARE was written.
+    locks_reads: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -124,6 +126,7 @@ impl<'a> Reader<'a> {
             write_predicate: None,
             read_predicate: None,
             outer_depth: 1,
+            locks_reads: false,
         }
     }
 

@@ -167,7 +167,7 @@ impl Reader<'_> {
             return match place {
                 Place::Outside => true,
                 Place::Listed => false,
-                Place::Condition => !own,
+                Place::Condition => !own && self.meets_a_name(at, behind),
             };
         }
         let Some(qualifier) = &target.qualifier else {
@@ -176,6 +176,23 @@ impl Reader<'_> {
         // The target's own name hides behind an alias of the same name further in.
         let written = self.folded(behind - 3);
         written == *qualifier && !hidden.contains(&written)
+    }
+
+    /// A name compared with another name. Inside a subquery an unqualified one that
+    /// is compared with a constant is taken for the subquery's own; compared with
+    /// another it may be the correlation.
+    fn meets_a_name(&self, at: usize, behind: usize) -> bool {
+        let compares = |index: usize| self.kind_at(index) == Tok::Op;
+        let column = |index: usize| {
+            self.name_at(index)
+                && !is_syntax(self.kw_at(index))
+                && self.kind_at(self.behind_chain(index)) != Tok::LParen
+        };
+        (compares(behind) && column(behind + 1))
+            || (at >= 2
+                && compares(at - 1)
+                && self.name_at(at - 2)
+                && !is_syntax(self.kw_at(at - 2)))
     }
 
     /// Follows the clauses of a subquery.

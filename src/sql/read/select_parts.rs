@@ -124,12 +124,8 @@ impl Reader<'_> {
             }
         }
         let _ = self.accept(Kw::Nowait) || self.accept_all(&[Kw::Skip, Kw::Locked]);
-        // Which alias is meant does not matter: every table read so far may be locked.
-        for relation in &mut self.facts.relations {
-            if relation.access.contains(Access::SELECT) {
-                relation.access |= Access::LOCK;
-            }
-        }
+        // Which alias is meant does not matter: every table that is read may be locked.
+        self.locks_reads = true;
         Ok(())
     }
 }

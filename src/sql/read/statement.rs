@@ -163,6 +163,13 @@ impl Reader<'_> {
         if let Some(predicate) = self.write_predicate.or(self.read_predicate) {
             self.facts.predicate = predicate;
         }
+        if self.locks_reads && !self.facts.traits.contains(Traits::PLAN_ONLY) {
+            for relation in &mut self.facts.relations {
+                if relation.access.contains(Access::SELECT) {
+                    relation.access |= Access::LOCK;
+                }
+            }
+        }
         let outside = Effects::SERVER_FILE | Effects::PROGRAM | Effects::NETWORK;
         if self.facts.effects.intersects(outside) {
             self.mark(Traits::DESTRUCTIVE);

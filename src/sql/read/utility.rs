@@ -198,6 +198,10 @@ impl Reader<'_> {
         self.expect(Kw::Foreign, "FOREIGN")?;
         self.expect(Kw::Schema, "SCHEMA")?;
         self.effect(Effects::SCHEMA | Effects::NETWORK);
+        // INTO names a schema here.
+        for index in self.at..self.end {
+            self.explain(index);
+        }
         self.rest();
         Ok(())
     }
