@@ -300,7 +300,7 @@ impl Ask {
             let relation = statement.facts.relations.get(index);
             let relation = relation
                 .ok_or_else(|| Fault::verdict("a disguise for a statement without relations"))?;
-            Some(disguise::of(statement, &relation.qualified()))
+            Some(disguise::missing_relation(statement, &relation.qualified()))
         } else {
             None
         };

@@ -7,8 +7,9 @@ use crate::model::facts::Statement;
 use crate::model::pattern::cut;
 use crate::model::{Disguise, Kind};
 
-/// The disguise for a relation of this statement; `name` is folded, with the schema when one was written.
-pub(super) fn of(statement: &Statement, name: &str) -> Disguise {
+/// What is said of a missing relation of this statement, and of one that must look missing;
+/// `name` is folded, with the schema when one was written.
+pub fn missing_relation(statement: &Statement, name: &str) -> Disguise {
     let noun = match statement.facts.kind {
         Kind::Drop => "table",
         _ => "relation",

@@ -277,7 +277,7 @@ fn outcome(decided: Arc<Decided>, asked: &Asked<'_>, remembered: bool) -> Outcom
         let mut refusal = refusal.clone();
         if let Some(hidden) = &mut refusal.disguise {
             // A remembered verdict may have been made for a text where the name stands elsewhere.
-            *hidden = disguise::of(asked.statement, &hidden.name);
+            *hidden = disguise::missing_relation(asked.statement, &hidden.name);
         }
         return Outcome::Refuse(Refused {
             refusal,

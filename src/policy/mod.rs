@@ -52,6 +52,7 @@ mod version;
 pub mod wasm;
 
 pub use ask::{Ask, Judged, RelationView};
+pub use disguise::missing_relation;
 pub use fault::{Fault, FaultKind};
 pub use manifest::Manifest;
 pub use native::NativeHost;

@@ -28,6 +28,7 @@ mod watch;
 
 pub use engine::{Engine, Identity, Link, Options};
 pub use error::Error;
+pub use functions::SERVER_VERSION;
 pub use guard::{Reach, Touch};
 pub use tally::Changes;
 pub use thread::{Control, Described, Done, Event, Order, Scan};

@@ -250,6 +250,32 @@ async fn says_what_a_statement_touches_through_views_and_triggers() {
 }
 
 #[tokio::test]
+async fn a_statement_is_stale_when_another_link_changes_the_schema() {
+    let engine = memory();
+    let (a, b) = (Bench::new(&engine).await, Bench::new(&engine).await);
+    for text in [
+        "create table t (a)",
+        "create table u (a)",
+        "create view v as select a from t",
+    ] {
+        a.run(text).await.unwrap();
+    }
+    let (id, _) = a.describe("select a from v").await.unwrap();
+    a.link.bind(1, id, Vec::new()).await.unwrap();
+    a.fetch(1, Order::default()).await.unwrap();
+    b.run("drop view v").await.unwrap();
+    b.run("create view v as select a from u").await.unwrap();
+    a.link.control(Control::Begin(false)).await.unwrap();
+    assert_eq!(a.link.bind(2, id, Vec::new()).await, Err(Error::Stale));
+    let (_, again) = a.describe("select a from v").await.unwrap();
+    assert!(
+        again.reach.touches.iter().any(|t| t.name == "u"),
+        "{:?}",
+        again.reach
+    );
+}
+
+#[tokio::test]
 async fn closes_the_ways_out_of_the_database() {
     let engine = memory();
     let bench = Bench::new(&engine).await;

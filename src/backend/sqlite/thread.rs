@@ -289,6 +289,12 @@ impl<'c> Worker<'c> {
     fn refresh(&mut self) -> Result<(), Error> {
         let versions = self.schema_versions()?;
         if versions != self.versions {
+            // SQLite compares its copy of the schema with the file only when a
+            // statement runs, not when one is prepared: without this the authorizer
+            // would be asked about a view as it was.
+            self.connection
+                .prepare_cached("SELECT 1 FROM main.sqlite_schema LIMIT 1")?
+                .exists([])?;
             self.columns.clear();
             self.versions = versions;
         }

@@ -167,6 +167,24 @@ impl Bind<'_> {
     }
 }
 
+impl Bind<'_> {
+    /// Formats of the result columns, true for binary: none, one for all, or one each.
+    pub fn result_formats(&self) -> Result<Vec<bool>, Error> {
+        let mut reader = Reader::new(b'B', self.rest);
+        let formats = usize::from(reader.u16()?);
+        reader.take(formats * 2)?;
+        for _ in 0..reader.u16()? {
+            let length = reader.i32()?;
+            reader.take(usize::try_from(length).unwrap_or(0))?;
+        }
+        let count = reader.u16()?;
+        let formats: Result<Vec<bool>, Error> =
+            (0..count).map(|_| Ok(reader.u16()? == 1)).collect();
+        reader.end()?;
+        formats
+    }
+}
+
 /// Describe and Close name a statement or a portal.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Target<'a> {

@@ -232,11 +232,22 @@ impl Before {
     fn settle(&self, worker: &Worker<'_>, portal: &Portal<'_>) -> Result<(), Error> {
         let seen = worker.tools.tally.since(&self.tally);
         self.without_rowid(worker, portal, &seen);
+        // What was charged blindly may have been added rows.
+        let seen = worker.tools.tally.since(&self.tally);
         for (schema, table, before) in &self.rows {
             let known = seen
                 .iter()
                 .find(|c| c.schema == *schema && c.table == *table);
-            let (inserted, deleted) = known.map_or((0, 0), |c| (c.inserted, c.deleted));
+            let (inserted, deleted) = known.map_or((0, 0), |c| {
+                (
+                    if c.inserted > 0 {
+                        c.inserted
+                    } else {
+                        c.updated
+                    },
+                    c.deleted,
+                )
+            });
             let after = worker.rows_in(schema, table, i64::MAX as u64)?;
             let replaced = (before + inserted).saturating_sub(deleted + after);
             worker.tools.tally.add(&Changes {
@@ -248,22 +259,27 @@ impl Before {
     }
 
     /// Changes that no hook has seen are charged to every changed table the hook
-    /// does not watch: too many rather than too few.
+    /// does not watch: too many rather than too few. Tables the statement does not
+    /// name (those a virtual table keeps) explain nothing.
     fn without_rowid(&self, worker: &Worker<'_>, portal: &Portal<'_>, seen: &[Changes]) {
-        let hooked: u64 = seen.iter().map(Changes::total).sum();
-        let total = worker.connection.total_changes().saturating_sub(self.total);
-        let unseen = total.saturating_sub(hooked);
-        let Some(prepared) = worker.prepared.get(&portal.id).filter(|_| unseen > 0) else {
+        let Some(prepared) = worker.prepared.get(&portal.id) else {
             return;
         };
+        let changed: Vec<_> = prepared.described.reach.changed().collect();
+        let named = |c: &&Changes| {
+            changed
+                .iter()
+                .any(|t| t.schema == c.schema && t.name == c.table)
+        };
+        let hooked: u64 = seen.iter().filter(named).map(Changes::total).sum();
+        let total = worker.connection.total_changes().saturating_sub(self.total);
+        let unseen = total.saturating_sub(hooked);
         let silent = |schema: &str, table: &str| {
             !seen.iter().any(|c| c.schema == schema && c.table == table)
         };
-        for touch in prepared
-            .described
-            .reach
-            .changed()
-            .filter(|t| silent(t.schema, &t.name))
+        for touch in changed
+            .iter()
+            .filter(|t| unseen > 0 && silent(t.schema, &t.name))
         {
             worker.tools.tally.add(&Changes {
                 updated: unseen,
