@@ -6,6 +6,7 @@
 mod cases;
 mod fixture;
 mod limits;
+mod plans;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +14,11 @@ use std::time::Duration;
 use portcullis::backend::postgres::catalog::{CatalogSnapshot, Reach, World};
 use portcullis::model::pattern::PatternSet;
 use portcullis::model::{Facts, Kind};
+use portcullis::sql::{self, Lexer};
 
 use crate::support::database::OWNER;
 
-use cases::cases;
+use cases::{HOSTILE, HOSTILE_SCHEMA, cases};
 use fixture::{DELETE, Known, READ, SCHEMA, calling, dml, names, really_changes};
 
 fn describe(snapshot: &CatalogSnapshot, reach: &Reach) -> String {
@@ -80,6 +82,79 @@ fn names_everything_a_statement_can_change() {
         let moves = case.sql.starts_with("update events");
         if reach.plain && !moves && changed.values().sum::<u64>() != tagged {
             wrong.push(format!("{}\n  tag {tagged}, really {changed:?}", case.sql));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_analysis_of_the_text_leads_to_the_same_reach() {
+    let Some(known) = Known::new(SCHEMA) else {
+        return;
+    };
+    let snapshot = known.snapshot();
+    let path = [Arc::from("$user"), Arc::from("public")];
+    let world = World {
+        search_path: Some(&path),
+        role: OWNER,
+        ..World::default()
+    };
+    let mut wrong = Vec::new();
+    for case in cases() {
+        let analysis = sql::analyze(case.sql, Lexer::POSTGRES);
+        let [statement] = &analysis.statements[..] else {
+            panic!("{}: {:?}", case.sql, analysis.problem);
+        };
+        let by_hand = describe(&snapshot, &snapshot.reach(&case.facts, &world));
+        let found = snapshot.reach(&statement.facts, &world);
+        let described = describe(&snapshot, &found);
+        if by_hand != described && !case.sql.contains("id = 99") && !case.sql.contains("program") {
+            let (sql, why, facts) = (case.sql, &found.opaque, &statement.facts);
+            wrong.push(format!(
+                "{sql}\n  by hand {by_hand}, by text {described} ({why:?})\n  {facts:?}"
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_table_changes_that_the_reach_does_not_name() {
+    let Some(known) = Known::new(&format!("{SCHEMA}{HOSTILE_SCHEMA}")) else {
+        return;
+    };
+    let snapshot = known.snapshot();
+    let path = [Arc::from("$user"), Arc::from("public")];
+    let world = World {
+        search_path: Some(&path),
+        role: OWNER,
+        ..World::default()
+    };
+    let mut wrong = Vec::new();
+    for sql in HOSTILE {
+        let analysis = sql::analyze(sql, Lexer::POSTGRES);
+        let reaches: Vec<Reach> = analysis
+            .statements
+            .iter()
+            .map(|statement| snapshot.reach(&statement.facts, &world))
+            .collect();
+        if analysis.problem.is_some() || reaches.iter().any(|reach| reach.opaque.is_some()) {
+            continue; // Counted everywhere, or refused.
+        }
+        let (changed, tagged) = really_changes(&known, sql);
+        let covers =
+            |reach: &Reach, oid: &u32| reach.changes.contains(oid) || reach.truncates.contains(oid);
+        for oid in changed.keys() {
+            if !reaches.iter().any(|reach| covers(reach, oid)) {
+                wrong.push(format!("{sql}\n  changes {:?}", names(&snapshot, &[*oid])));
+            }
+        }
+        let total: u64 = changed.values().sum();
+        if reaches.iter().any(|reach| reach.plain) && total != tagged {
+            wrong.push(format!("{sql}\n  tag {tagged}, really {changed:?}"));
+        }
+        if reaches.iter().all(|reach| reach.read_only) && total > 0 {
+            wrong.push(format!("{sql}\n  is no read: {changed:?}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -141,7 +141,10 @@ impl<'s> Walk<'s> {
     }
 
     /// `plain` holds only what the walk itself can say: every change was the statement's own.
-    pub(super) fn finish(self) -> Reach {
+    pub(super) fn finish(mut self) -> Reach {
+        // What has no bound may also set off what waits for COMMIT.
+        let waiting = |relation: &Relation| relation.triggers.iter().any(|t| t.deferrable);
+        self.deferred |= self.opaque.is_some() && self.snapshot.relations().any(waiting);
         Reach {
             reads: self.reads.into_iter().collect(),
             changes: self.changes.into_keys().collect(),
