@@ -7,8 +7,14 @@
 //! Deliberately not here: who asks. Policies, table limits and scopes all match
 //! through [`PatternSet`], so a name means the same thing everywhere.
 
+mod part;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
+
+use part::{Part, Piece, Starts};
 
 /// PostgreSQL's NAMEDATALEN without the terminating zero.
 pub const NAME_BYTES_MAX: usize = 63;
@@ -34,105 +40,6 @@ pub fn cut(name: &str) -> &str {
         end -= 1;
     }
     &name[..end]
-}
-
-/// One part of a pattern: a schema or a name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
-    /// Exactly this.
-    Exact(String),
-    /// Literal runs between stars; `?` stays inside the runs. `a*b` is `["a", "b"]`, `*` is `["", ""]`.
-    Glob {
-        runs: Vec<Vec<Piece>>,
-        prefix: usize,
-    },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Piece {
-    One,
-    Char(char),
-}
-
-impl Part {
-    fn bare(text: &str) -> Part {
-        if !text.contains(['*', '?']) {
-            return Part::Exact(fold(text));
-        }
-        let piece = |c: char| match c {
-            '?' => Piece::One,
-            c => Piece::Char(c.to_ascii_lowercase()),
-        };
-        let runs = text
-            .split('*')
-            .map(|run| run.chars().map(piece).collect())
-            .collect();
-        let prefix = text.find(['*', '?']).unwrap_or(text.len());
-        Part::Glob { runs, prefix }
-    }
-
-    fn matches(&self, name: &str) -> bool {
-        match self {
-            Part::Exact(exact) => exact == name,
-            Part::Glob { runs, .. } => glob(runs, name),
-        }
-    }
-
-    /// Greater is more specific: exact, then the longest literal prefix.
-    fn rank(&self) -> usize {
-        match self {
-            Part::Exact(_) => usize::MAX,
-            Part::Glob { prefix, .. } => *prefix,
-        }
-    }
-}
-
-/// The first run is anchored at the start, the last at the end, those between
-/// are taken leftmost: no backtracking beyond one run.
-fn glob(runs: &[Vec<Piece>], name: &str) -> bool {
-    let [first, rest @ ..] = runs else {
-        return name.is_empty();
-    };
-    let Some(mut left) = strip(first, name) else {
-        return false;
-    };
-    let [middle @ .., last] = rest else {
-        return left.is_empty();
-    };
-    for run in middle {
-        let Some(after) = find(run, left) else {
-            return false;
-        };
-        left = after;
-    }
-    let Some((skip, _)) = left.char_indices().rev().nth(last.len().wrapping_sub(1)) else {
-        return last.is_empty();
-    };
-    strip(last, &left[skip..]).is_some_and(str::is_empty)
-}
-
-/// What follows the run at the start of the text.
-fn strip<'t>(run: &[Piece], text: &'t str) -> Option<&'t str> {
-    let mut chars = text.chars();
-    for piece in run {
-        let c = chars.next()?;
-        if matches!(piece, Piece::Char(wanted) if *wanted != c) {
-            return None;
-        }
-    }
-    Some(chars.as_str())
-}
-
-/// What follows the leftmost occurrence of the run.
-fn find<'t>(run: &[Piece], mut text: &'t str) -> Option<&'t str> {
-    loop {
-        if let Some(after) = strip(run, text) {
-            return Some(after);
-        }
-        let mut chars = text.chars();
-        chars.next()?;
-        text = chars.as_str();
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,58 +86,6 @@ pub struct PatternSet {
     exact: HashMap<Box<str>, Vec<Pattern>, rustc_hash::FxBuildHasher>,
     globs: Vec<Pattern>,
     starts: Starts,
-}
-
-/// Which first two bytes a matching name can have: most names are told apart
-/// from all patterns by one look.
-#[derive(Debug, Clone, Default)]
-struct Starts([u64; 4]);
-
-impl Starts {
-    fn bit(first: u8, second: u8) -> (usize, u64) {
-        let bit = first.wrapping_mul(31) ^ second;
-        (usize::from(bit >> 6), 1 << (bit & 63))
-    }
-
-    fn add(&mut self, first: u8, second: u8) {
-        let (word, bit) = Starts::bit(first, second);
-        self.0[word] |= bit;
-    }
-
-    fn add_pattern(&mut self, part: &Part) {
-        let (literal, open) = match part {
-            Part::Exact(name) => (name.clone(), false),
-            Part::Glob { runs, .. } => {
-                let literal = |piece: &Piece| match piece {
-                    Piece::Char(c) => Some(*c),
-                    Piece::One => None,
-                };
-                (
-                    runs.first()
-                        .into_iter()
-                        .flatten()
-                        .map_while(literal)
-                        .collect(),
-                    true,
-                )
-            }
-        };
-        match (literal.as_bytes(), open) {
-            ([first, second, ..], _) => self.add(*first, *second),
-            ([first], false) => self.add(*first, 0),
-            ([first], true) => (0..=255).for_each(|second| self.add(*first, second)),
-            ([], _) => self.0 = [u64::MAX; 4],
-        }
-    }
-
-    fn may_match(&self, name: &str) -> bool {
-        let bytes = name.as_bytes();
-        let (word, bit) = Starts::bit(
-            bytes.first().copied().unwrap_or(0),
-            bytes.get(1).copied().unwrap_or(0),
-        );
-        self.0[word] & bit != 0
-    }
 }
 
 impl PatternSet {
@@ -434,139 +289,5 @@ fn quoted_part(text: &str) -> Result<(Part, &str), String> {
             None if name.is_empty() => return Err("has an empty quoted part".into()),
             None => return Ok((Part::Exact(cut(&name).to_owned()), rest)),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn path(schemas: &[&str]) -> Vec<Arc<str>> {
-        schemas.iter().map(|schema| Arc::from(*schema)).collect()
-    }
-
-    #[test]
-    fn matches_as_the_documentation_says() {
-        let cases: &[(&str, Option<&str>, &str, Option<&[&str]>, bool)] = &[
-            ("users", None, "users", None, true),
-            ("Users", None, "users", None, true),
-            ("\"Users\"", None, "users", None, false),
-            ("\"Users\"", None, "Users", None, true),
-            ("\"a\"\"b\"", None, "a\"b", None, true),
-            ("\"a*\"", None, "ab", None, false),
-            ("\"a*\"", None, "a*", None, true),
-            ("users", Some("app"), "users", None, true),
-            ("app.users", Some("app"), "users", None, true),
-            ("app.users", Some("other"), "users", None, false),
-            ("app.users", None, "users", None, true),
-            ("app.users", None, "users", Some(&["app", "public"]), true),
-            ("app.users", None, "users", Some(&["public"]), false),
-            (
-                "pg_catalog.pg_auth*",
-                None,
-                "pg_authid",
-                Some(&["public"]),
-                true,
-            ),
-            ("sensitive_*", None, "sensitive_", None, true),
-            ("sensitive_*", None, "sensitive_data", None, true),
-            ("sensitive_*", None, "insensitive_data", None, false),
-            ("*_log", None, "audit_log", None, true),
-            ("*_log", None, "_log", None, true),
-            ("*_log", None, "log", None, false),
-            ("a*b*c", None, "aXbYbZc", None, true),
-            ("a*b*c", None, "abc", None, true),
-            ("a*b*c", None, "acb", None, false),
-            ("a*a", None, "a", None, false),
-            ("t?", None, "t1", None, true),
-            ("t?", None, "t", None, false),
-            ("t?", None, "tä", None, true),
-            ("?*?", None, "a", None, false),
-            ("?*?", None, "ab", None, true),
-            ("*", None, "anything", None, true),
-            ("app.*", Some("app"), "x", None, true),
-            ("app.*", Some("b"), "x", None, false),
-            ("a*.t", Some("app"), "t", None, true),
-        ];
-        for (pattern, schema, name, search_path, expected) in cases {
-            let set = PatternSet::new([pattern]).unwrap();
-            let search_path = search_path.map(path);
-            let found = set.best(*schema, name, search_path.as_deref()).is_some();
-            assert_eq!(
-                found, *expected,
-                "{pattern} on {schema:?}.{name} in {search_path:?}"
-            );
-        }
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn finds_exactly_what_some_pattern_matches(
-            patterns in proptest::collection::vec("[ab?*]{1,4}", 0..4),
-            name in "[abc]{0,4}",
-        ) {
-            let set = PatternSet::new(&patterns).unwrap();
-            let expected = patterns.iter().any(|pattern| Part::bare(pattern).matches(&name));
-            proptest::prop_assert_eq!(set.best(None, &name, None).is_some(), expected);
-            proptest::prop_assert_eq!(set.first_named(&name).is_some(), expected);
-        }
-    }
-
-    #[test]
-    fn most_specific_pattern_wins() {
-        let cases: &[(&[&str], &str, u32)] = &[
-            (&["*", "users"], "users", 1),
-            (&["us*", "user*"], "users", 1),
-            (&["*s", "*rs"], "users", 0),
-            (&["users", "app.users"], "users", 1),
-            (&["u?ers", "u*"], "users", 0),
-            (&["app.*", "users"], "users", 1),
-        ];
-        for (patterns, name, expected) in cases {
-            let set = PatternSet::new(*patterns).unwrap();
-            assert_eq!(
-                set.best(Some("app"), name, None),
-                Some(*expected),
-                "{patterns:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn rejects_what_cannot_name_anything() {
-        for pattern in [
-            "", " ", "a.b.c", ".a", "a.", "\"a", "\"a\"b", "a b", "a\"b", "\"\"",
-        ] {
-            let error = PatternSet::new([pattern]).unwrap_err();
-            assert!(error.starts_with("pattern `"), "{error}");
-        }
-        assert!(PatternSet::new(["x".repeat(300)]).is_err());
-    }
-
-    #[test]
-    fn cuts_long_names_like_the_server() {
-        let long = "x".repeat(80);
-        let set = PatternSet::new([&long]).unwrap();
-        assert_eq!(set.best(None, &long[..63], None), Some(0));
-        assert_eq!(fold(&format!("{}ä", "x".repeat(62))).len(), 62);
-    }
-
-    #[test]
-    fn plain_patterns_take_dots_as_they_are() {
-        let set = PatternSet::plain(["alice@corp.example", "svc.*"]).unwrap();
-        assert_eq!(set.best(None, "alice@corp.example", None), Some(0));
-        assert_eq!(set.best(None, "svc.batch", None), Some(1));
-    }
-
-    #[test]
-    fn stays_fast_on_hostile_patterns() {
-        let pattern = "*a".repeat(100);
-        let name = format!("{}b", "a".repeat(62));
-        let set = PatternSet::new([pattern]).unwrap();
-        let start = std::time::Instant::now();
-        for _ in 0..1000 {
-            assert_eq!(set.best(None, &name, None), None);
-        }
-        assert!(start.elapsed().as_secs() < 2);
     }
 }

@@ -279,12 +279,7 @@ impl Ask {
     /// The syntax tree.
     pub fn ast(&mut self) -> Arc<AstImage> {
         self.reads.shape();
-        self.subject
-            .statement
-            .ast
-            .get()
-            .cloned()
-            .unwrap_or_default()
+        crate::sql::ast_image(&self.subject.statement)
     }
 
     // interface client

@@ -20,7 +20,7 @@ impl Judge {
         set: &Arc<PolicySet>,
         client: &Client,
         session: &SessionFacts,
-    ) -> Result<Arc<Verdict>, Refused> {
+    ) -> Result<Arc<Verdict>, Box<Refused>> {
         let chain = set.chain(client);
         let members = chain
             .members
@@ -37,7 +37,7 @@ impl Judge {
         asked: &Asked<'_>,
         permit: &Permit,
         plan: PlanInput,
-    ) -> Result<Arc<Verdict>, Refused> {
+    ) -> Result<Arc<Verdict>, Box<Refused>> {
         let chain = asked.set.chain(asked.client);
         let wants = |member: &&Arc<Member>| {
             let name = member.version.name();
@@ -62,7 +62,7 @@ impl Judge {
         members: &[&Arc<Member>],
         hook: Hook,
         subject: &Arc<Subject>,
-    ) -> Result<Arc<Verdict>, Refused> {
+    ) -> Result<Arc<Verdict>, Box<Refused>> {
         let mut enforced = Vec::new();
         let mut monitored = Vec::new();
         let mut faults: Vec<(Arc<str>, Fault)> = Vec::new();
@@ -87,13 +87,13 @@ impl Judge {
         let verdict = Arc::new(fold(&enforced));
         match &verdict.refusal {
             None => Ok(verdict),
-            Some(refusal) => Err(Refused {
+            Some(refusal) => Err(Box::new(Refused {
                 refusal: refusal.clone(),
                 verdict: verdict.clone(),
                 monitored: (!monitored.is_empty()).then(|| Arc::new(fold(&monitored))),
                 faults,
                 remembered: false,
-            }),
+            })),
         }
     }
 }

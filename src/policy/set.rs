@@ -71,10 +71,13 @@ pub(super) struct Chain {
     pub(super) members: Vec<Arc<Member>>,
 }
 
+/// What a chain's number stands for: each version, in its mode.
+type Link = (u64, Mode, OnFault);
+
 /// Numbers for chains that outlive a set, so that a reload that changes nothing forgets nothing.
 #[derive(Debug, Default)]
 pub(super) struct ChainIds {
-    known: Mutex<HashMap<Vec<(u64, Mode, OnFault)>, u64>>,
+    known: Mutex<HashMap<Vec<Link>, u64>>,
     next: AtomicU64,
 }
 

@@ -88,10 +88,8 @@ fn knows_every_function_of_the_interface() {
 fn refuses_a_manifest_that_lies() {
     let component = judge("call $refuse");
     let case = r#"{"sql":"SELECT 1","expect":{"decision":"pass"}}"#;
-    let lying = format!(
-        r#"{{"name":"p","version":"1","interface":"0.1","cases":[{{"connection":true,"expect":{{"decision":"refuse"}}}}]}}"#
-    );
-    let text = message(&with_manifest(component.clone(), &lying));
+    let lying = r#"{"name":"p","version":"1","interface":"0.1","cases":[{"connection":true,"expect":{"decision":"refuse"}}]}"#;
+    let text = message(&with_manifest(component.clone(), lying));
     assert!(text.contains("golden case 1"), "{text}");
     let future = format!(r#"{{"name":"p","version":"1","interface":"0.9","cases":[{case}]}}"#);
     assert!(message(&with_manifest(component.clone(), &future)).contains("0.9"));
@@ -279,7 +277,7 @@ fn no_old_answer_after_a_swap_was_reported() {
                 let refused = verdict(&bench.ask(&select("1"))) == "p/no";
                 // The set asked may be newer by now, but an even generation that stays refuses.
                 if bench.judge.current().generation() == set.generation() {
-                    assert_eq!(refused, set.generation() % 2 == 0);
+                    assert_eq!(refused, set.generation().is_multiple_of(2));
                 }
             }
             assert_eq!(bench.judge.stats().faults, 0);

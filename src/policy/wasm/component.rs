@@ -75,7 +75,7 @@ impl Engine {
         })?;
         let find = |interface: &str, function: &str| {
             let instance =
-                component.get_export_index(None, &format!("{PACKAGE}{interface}@0.1.0"))?;
+                component.get_export_index(None, format!("{PACKAGE}{interface}@0.1.0"))?;
             component.get_export_index(Some(&instance), function)
         };
         let needed = |function| {

@@ -112,7 +112,7 @@ impl Program {
         let typed = |store: &mut Store<State>, index| instance.get_typed_func(store, index);
         let functions = (|| {
             let exports = &self.exports;
-            let judge = instance.get_typed_func(&mut store, &exports.judge)?;
+            let judge = instance.get_typed_func(&mut store, exports.judge)?;
             let connection = exports
                 .connection
                 .as_ref()
@@ -142,10 +142,6 @@ impl Program {
         Ok((instance, registry))
     }
 
-    #[expect(
-        clippy::type_complexity,
-        reason = "the error of the call and the answer of configure are two things"
-    )]
     fn configure(
         &self,
         store: &mut Store<State>,
@@ -153,7 +149,7 @@ impl Program {
     ) -> wasmtime::Result<(wasmtime::component::Instance, Result<(), Vec<Issue>>)> {
         let instance = self.pre.instantiate(&mut *store)?;
         let configure: TypedFunc<(&str,), (Result<(), Vec<WitIssue>>,)> =
-            instance.get_typed_func(&mut *store, &self.exports.configure)?;
+            instance.get_typed_func(&mut *store, self.exports.configure)?;
         let (answer,) = configure.call(&mut *store, (settings,))?;
         let issue = |issue: WitIssue| Issue {
             path: issue.path,
