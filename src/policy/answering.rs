@@ -193,13 +193,13 @@ impl Judge {
     }
 }
 
-/// Levels of the interface: 0 debug, 1 info, 2 warning, 3 and above error.
+/// Levels of the interface: 1 error, 2 warning, 3 information, anything else for the author.
 fn write_log(policy: &str, level: u32, text: &str) {
     match level {
-        0 => tracing::debug!(target: "policy", policy, "{text}"),
-        1 => tracing::info!(target: "policy", policy, "{text}"),
+        1 => tracing::error!(target: "policy", policy, "{text}"),
         2 => tracing::warn!(target: "policy", policy, "{text}"),
-        _ => tracing::error!(target: "policy", policy, "{text}"),
+        3 => tracing::info!(target: "policy", policy, "{text}"),
+        _ => tracing::debug!(target: "policy", policy, "{text}"),
     }
 }
 

@@ -59,7 +59,11 @@ impl Ask {
         Some(u32::from(self.subject.statement.facts.parameters))
     }
 
-    /// One bind value, counted from 0, in text form; none for NULL. Out of range is a fault.
+    /// One bind value, counted from 0, in text form; none for NULL.
+    ///
+    /// A parameter the statement does not have is a fault. One that it has and
+    /// the client did not bind is not the policy's fault: the server will
+    /// refuse it, and a client must not be able to make a policy fail.
     pub fn parameter(&mut self, index: u32) -> Result<Option<String>, Fault> {
         if self.want_values() {
             return Ok(None);
@@ -71,8 +75,12 @@ impl Ask {
             .as_deref()
             .unwrap_or_default()
             .get(index as usize);
-        let value = value.ok_or_else(|| Fault::call(format!("there is no parameter {index}")))?;
-        Ok(values::text_form(value).map(|text| text.into_owned()))
+        if value.is_none() && index >= u32::from(subject.statement.facts.parameters) {
+            return Err(Fault::call(format!("there is no parameter {index}")));
+        }
+        Ok(value
+            .and_then(values::text_form)
+            .map(|text| text.into_owned()))
     }
 
     /// The statement as it was sent.

@@ -1,8 +1,11 @@
 //! Policies that fail, in every way they can.
 
+use super::super::subject::Values;
 use super::super::{FaultKind, Outcome};
-use super::support::{Bench, House, full, judge, remembered, select, shape, verdict};
+use super::support::{Bench, House, full, judge, remembered, select, shape, statement, verdict};
 use crate::config::OnFault;
+use crate::model::Kind;
+use crate::model::facts::Facts;
 use crate::model::refusal::sqlstate;
 
 fn fault_of(component: &[u8]) -> (FaultKind, Bench) {
@@ -160,6 +163,24 @@ fn falls_back_to_the_last_good_version() {
         "p/fault",
         "without an earlier version: refuse"
     );
+}
+
+#[test]
+fn a_client_cannot_make_a_policy_fail_by_binding_too_little() {
+    let facts = Facts {
+        parameters: 2,
+        ..Facts::empty(Kind::Select)
+    };
+    let prepared = statement("SELECT $1, $2", "SELECT $1, $2", facts);
+    let mut bench = House::of(&judge(
+        "(call $parameter (i32.const 1) (i32.const 2048)) i32.const 0",
+    ))
+    .bench();
+    assert_eq!(
+        verdict(&bench.ask_with(&prepared, Values::Known(&[]))),
+        "permit"
+    );
+    assert_eq!(bench.judge.stats().faults, 0);
 }
 
 #[test]

@@ -34,6 +34,7 @@ const IMPORTS: &[(&str, &str, &str, &str)] = &[
     ("$transaction", "client", "transaction", "(result i32)"),
     ("$features", "values", "features", "(result i64)"),
     ("$literal", "values", "literal", "(param i32 i32)"),
+    ("$parameter", "values", "parameter", "(param i32 i32)"),
     ("$before", "clock", "before", "(param i64) (result i32)"),
     ("$write", "log", "write", "(param i32 i32 i32)"),
     ("$measure", "plan", "measure", "(param i32) (result f64)"),

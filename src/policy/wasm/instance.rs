@@ -18,6 +18,9 @@ use super::ticker::Ticker;
 /// Bytes a guest may make the host copy in one call.
 const HOSTCALL_FUEL: usize = 256 * 1024;
 
+/// The same for `configure`, which hands over every pattern of its settings.
+const CONFIGURE_FUEL: usize = 8 * 1024 * 1024;
+
 /// `configure` parses settings and may do so slowly.
 const CONFIGURE_BUDGET: Duration = Duration::from_millis(500);
 
@@ -99,7 +102,7 @@ impl Program {
     ) -> Result<(Instance, Arc<Registry>), StartError> {
         let mut store = Store::new(&self.engine.engine, State::new(limits.memory));
         store.limiter(|state| &mut state.limiter);
-        store.set_hostcall_fuel(HOSTCALL_FUEL);
+        store.set_hostcall_fuel(CONFIGURE_FUEL);
         store.epoch_deadline_callback(|mut context| context.data_mut().meter.expired());
         let running = self.engine.ticker.running();
         arm(&mut store, CONFIGURE_BUDGET);
@@ -109,6 +112,7 @@ impl Program {
         let (instance, outcome) =
             result.map_err(|error| StartError::Fault(fault_of(&error, &store)))?;
         outcome.map_err(StartError::Issues)?;
+        store.set_hostcall_fuel(HOSTCALL_FUEL);
         let typed = |store: &mut Store<State>, index| instance.get_typed_func(store, index);
         let functions = (|| {
             let exports = &self.exports;
