@@ -2,7 +2,8 @@
 //!
 //! Compiled to WebAssembly they are the imports of the component. Natively
 //! they go to whatever [`Host`] the thread has installed: the `testing`
-//! feature installs the gate's own implementation.
+//! feature installs the gate's own implementation. The syntax tree (`ast.get`)
+//! is not here yet.
 
 macro_rules! host {
     ($($(#[$meta:meta])* $module:ident::$function:ident as $name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)+) => {
@@ -29,9 +30,6 @@ macro_rules! host {
 
             /// `statement.relation-at`: schema, name, access, via.
             fn relation_at(&self, index: u32) -> (u32, u32, u64, u32);
-
-            /// `ast.get`: version, nodes, heap.
-            fn ast(&self) -> (u32, Vec<u32>, String);
         }
     };
 }
@@ -112,16 +110,10 @@ pub(crate) fn relation_at(index: u32) -> (u32, u32, u64, u32) {
     )
 }
 
-#[cfg(target_arch = "wasm32")]
-pub(crate) fn ast() -> (u32, Vec<u32>, String) {
-    let image = crate::bindings::simple::portcullis::policy::ast::get();
-    (image.version, image.nodes, image.heap)
-}
-
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::install;
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use native::{ast, relation_at};
+pub(crate) use native::relation_at;
 
 #[cfg(not(target_arch = "wasm32"))]
 mod native {
@@ -155,9 +147,5 @@ mod native {
 
     pub(crate) fn relation_at(index: u32) -> (u32, u32, u64, u32) {
         with(|host| host.relation_at(index))
-    }
-
-    pub(crate) fn ast() -> (u32, Vec<u32>, String) {
-        with(|host| host.ast())
     }
 }

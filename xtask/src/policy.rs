@@ -23,5 +23,12 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
         "--features",
         "component",
     ]);
-    process::run(command.args(["--", "build"]).arg(folder).args(rest))
+    // Shared with the default policies: the standard library is compiled already.
+    let target = process::target_dir().join("policies/target");
+    command
+        .args(["--", "build"])
+        .arg(folder)
+        .arg(target)
+        .args(rest);
+    process::run(&mut command)
 }

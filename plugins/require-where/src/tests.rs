@@ -1,13 +1,18 @@
 //! The golden cases, natively.
 
 use super::RequireWhere;
-use portcullis_sdk::testing::{Tester, check_cases, check_manifest};
+use portcullis_sdk::testing::{Tester, check_cases, check_inverted, check_manifest};
 
 const MANIFEST: &str = include_str!("../policy.toml");
 
 #[test]
 fn the_golden_cases_hold() {
     check_cases::<RequireWhere>(MANIFEST);
+}
+
+#[test]
+fn the_golden_cases_notice_an_inverted_decision() {
+    check_inverted::<RequireWhere>(MANIFEST);
 }
 
 #[test]

@@ -5,14 +5,14 @@ use std::process::ExitCode;
 
 use portcullis_build::{component, page};
 
-const USAGE: &str = "usage: portcullis-build build <folder> [--output FILE]\n       portcullis-build docs <plugins> <docs>";
+const USAGE: &str = "usage: portcullis-build build <folder> <target folder> [--output FILE]\n       portcullis-build docs <plugins> <docs>";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words[..] {
-        ["build", folder] => build(Path::new(folder), None),
-        ["build", folder, "--output", file] => build(Path::new(folder), Some(file.into())),
+        ["build", folder, target] => build(folder, target, None),
+        ["build", folder, target, "--output", file] => build(folder, target, Some(file)),
         ["docs", plugins, docs] => write_pages(Path::new(plugins), Path::new(docs)),
         _ => Err(USAGE.to_string()),
     };
@@ -25,10 +25,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn build(folder: &Path, output: Option<PathBuf>) -> Result<(), String> {
-    let built = component::build(folder, &folder.join("target"), true);
+fn build(folder: &str, target: &str, output: Option<&str>) -> Result<(), String> {
+    let folder = Path::new(folder);
+    let built = component::build(folder, Path::new(target), true);
     let built = built.map_err(|error| error.to_string())?;
-    let path = output.unwrap_or_else(|| folder.join(format!("{}.wasm", built.name)));
+    let beside = || folder.join(format!("{}.wasm", built.name));
+    let path = output.map_or_else(beside, PathBuf::from);
     let wrong = |error| format!("{}: {error}", path.display());
     std::fs::write(&path, &built.bytes).map_err(wrong)?;
     println!(

@@ -123,14 +123,12 @@ impl<P: Exported> Tester<P> {
 /// # Panics
 /// With everything that differs.
 pub fn check_cases<P: Exported>(manifest: &str) {
-    let value: serde_json::Value = toml::from_str(manifest).expect("policy.toml is TOML");
-    let cases = value.get("cases").cloned().unwrap_or_default();
-    let cases: Vec<Case> = serde_json::from_value(cases).expect("the cases of policy.toml");
+    let cases = cases(manifest);
     assert!(!cases.is_empty(), "policy.toml has no [[cases]]");
     let wrong: Vec<String> = cases
         .iter()
         .filter_map(|case| {
-            run::<P>(case)
+            run::<P>(case, |_| ())
                 .err()
                 .map(|why| format!("{}: {why}", case.title()))
         })
@@ -144,10 +142,49 @@ pub fn check_cases<P: Exported>(manifest: &str) {
     );
 }
 
-fn run<P: Exported>(case: &Case) -> Result<(), String> {
+/// A suite that still passes when every decision is turned around proves nothing.
+///
+/// # Panics
+/// With the cases that would not notice.
+pub fn check_inverted<P: Exported>(manifest: &str) {
+    let blind: Vec<String> = cases(manifest)
+        .iter()
+        .filter(|case| run::<P>(case, invert).is_ok())
+        .map(Case::title)
+        .collect();
+    assert!(
+        blind.is_empty(),
+        "these cases hold either way:\n  {}",
+        blind.join("\n  ")
+    );
+}
+
+fn invert(judged: &mut Judged) {
+    let verdict = &mut judged.verdict;
+    if verdict.decision() == Decision::Pass {
+        let refusal =
+            model::Refusal::gate("inverted", model::refusal::sqlstate::REFUSED, "inverted");
+        verdict.refusal = Some(refusal);
+    } else {
+        verdict.refusal = None;
+        verdict.response = None;
+    }
+}
+
+fn cases(manifest: &str) -> Vec<Case> {
+    let value: serde_json::Value = toml::from_str(manifest).expect("policy.toml is TOML");
+    let cases = value.get("cases").cloned().unwrap_or_default();
+    serde_json::from_value(cases).expect("the cases of policy.toml")
+}
+
+fn run<P: Exported>(case: &Case, change: impl Fn(&mut Judged)) -> Result<(), String> {
     let tester = Tester::<P>::with_json(&case.settings());
     let tester = tester.map_err(|issues| format!("configure: {issues:?}"))?;
-    case.run(|asks, subject| tester.ask(asks, subject))
+    case.run(|asks, subject| {
+        let mut judged = tester.ask(asks, subject)?;
+        change(&mut judged);
+        Ok(judged)
+    })
 }
 
 /// What a complete manifest has: `at_least` cases that decide both ways, and
@@ -214,5 +251,67 @@ fn mentions(value: &serde_json::Value, name: &str) -> bool {
             .any(|(key, value)| key == name || mentions(value, name)),
         serde_json::Value::Array(list) => list.iter().any(|value| mentions(value, name)),
         other => other.as_str() == Some(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis::model;
+
+    use crate::code;
+
+    #[test]
+    fn the_registries_of_sdk_and_gate_are_the_same() {
+        for kind in model::Kind::ALL {
+            let known = code::Kind::from_code(kind.code());
+            assert_eq!(format!("{kind:?}"), format!("{known:?}"));
+        }
+        for predicate in model::Predicate::ALL {
+            let known = code::Predicate::from_code(predicate.code());
+            assert_eq!(format!("{predicate:?}"), format!("{known:?}"));
+        }
+        for via in model::Via::ALL {
+            assert_eq!(
+                format!("{via:?}"),
+                format!("{:?}", code::Via::from_code(via.code()))
+            );
+        }
+        for dialect in model::Dialect::ALL {
+            let known = code::Dialect::from_code(dialect.code());
+            assert_eq!(format!("{dialect:?}"), format!("{known:?}"));
+        }
+        assert_eq!(code::Kind::ALL.len(), model::Kind::ALL.len());
+        for measure in code::Measure::ALL {
+            let known = model::Measure::from_code(measure.code());
+            assert_eq!(format!("Some({measure:?})"), format!("{known:?}"));
+        }
+    }
+
+    #[test]
+    fn the_flags_of_sdk_and_gate_are_the_same() {
+        fn named<T>(flags: impl Iterator<Item = (&'static str, T)>) -> Vec<(String, T)> {
+            flags.map(|(name, flag)| (name.to_string(), flag)).collect()
+        }
+        let gate = model::Effects::all()
+            .iter_names()
+            .map(|(name, flag)| (name, flag.bits()));
+        let sdk = code::Effects::all()
+            .iter_names()
+            .map(|(name, flag)| (name, flag.bits()));
+        assert_eq!(named(gate), named(sdk));
+        let gate = model::Traits::all()
+            .iter_names()
+            .map(|(name, flag)| (name, flag.bits()));
+        let sdk = code::Traits::all()
+            .iter_names()
+            .map(|(name, flag)| (name, flag.bits()));
+        assert_eq!(named(gate), named(sdk));
+        let gate = model::Access::all()
+            .iter_names()
+            .map(|(name, flag)| (name, flag.bits()));
+        let sdk = code::Access::all()
+            .iter_names()
+            .map(|(name, flag)| (name, flag.bits()));
+        assert_eq!(named(gate), named(sdk));
     }
 }

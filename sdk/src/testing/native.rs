@@ -161,10 +161,6 @@ impl Host for Native {
     fn shape_in(&self, learned: &str) -> bool {
         self.ask(|ask| ask.shape_in(learned))
     }
-    fn ast(&self) -> (u32, Vec<u32>, String) {
-        let image = self.ask(Ask::ast);
-        (image.version, image.nodes.clone(), image.heap.clone())
-    }
 
     fn user(&self) -> u32 {
         self.ask(Ask::user)
