@@ -22,9 +22,8 @@ fn every_setting_and_rule_has_its_cases() {
 
 #[test]
 fn nothing_the_client_sees_names_the_trap() {
-    let tester = Tester::<Honeytoken>::new("tables = ['secret_*']\ndisguise = false")
-        .ok()
-        .expect("settings");
+    let tester =
+        Tester::<Honeytoken>::new("tables = ['secret_*']\ndisguise = false").expect("settings");
     let verdict = tester.judge("SELECT * FROM secret_keys");
     let refusal = verdict.refusal.expect("refused");
     for text in [&refusal.message, &refusal.detail, &refusal.hint] {
@@ -38,9 +37,7 @@ fn nothing_the_client_sees_names_the_trap() {
 
 #[test]
 fn by_default_it_looks_like_a_missing_table() {
-    let tester = Tester::<Honeytoken>::new("tables = ['secret_*']")
-        .ok()
-        .expect("settings");
+    let tester = Tester::<Honeytoken>::new("tables = ['secret_*']").expect("settings");
     let refusal = tester
         .judge("SELECT * FROM secret_keys")
         .refusal

@@ -23,7 +23,7 @@ fn every_setting_and_rule_has_its_cases() {
 #[test]
 fn a_bad_limit_is_named_with_its_place() {
     for settings in ["max_cost = -1", "max_cost = 'none'", "max_cost = true"] {
-        let issues = Tester::<PlanGuard>::new(settings).err().expect(settings);
+        let issues = Tester::<PlanGuard>::new(settings).expect_err(settings);
         assert_eq!(issues[0].path, "/max_cost", "{settings}: {issues:?}");
     }
 }

@@ -48,13 +48,11 @@ fn a_bad_bucket_is_named_with_its_place() {
             "/buckets/0/limit",
         ),
     ] {
-        let issues = Tester::<RateLimit>::new(settings).err().expect(settings);
+        let issues = Tester::<RateLimit>::new(settings).expect_err(settings);
         assert_eq!(issues[0].path, place, "{settings}: {issues:?}");
     }
     let twice =
         "buckets = [{ name = 'a', burst = 1, per = '1s' }, { name = 'a', burst = 2, per = '1s' }]";
-    let issues = Tester::<RateLimit>::new(twice)
-        .err()
-        .expect("two of one name");
+    let issues = Tester::<RateLimit>::new(twice).expect_err("two of one name");
     assert_eq!(issues[0].path, "/buckets/1/name");
 }

@@ -22,13 +22,9 @@ fn every_setting_and_rule_has_its_cases() {
 
 #[test]
 fn a_bad_setting_is_named_with_its_place() {
-    let issues = Tester::<RequireWhere>::new("trunctae = true")
-        .err()
-        .expect("an issue");
+    let issues = Tester::<RequireWhere>::new("trunctae = true").expect_err("an issue");
     assert_eq!(issues[0].path, "/trunctae");
     assert_eq!(issues[0].hint, "Did you mean `truncate`?");
-    let issues = Tester::<RequireWhere>::new("exempt = ['ok', '\"open']")
-        .err()
-        .expect("an issue");
+    let issues = Tester::<RequireWhere>::new("exempt = ['ok', '\"open']").expect_err("an issue");
     assert_eq!(issues[0].path, "/exempt/1");
 }

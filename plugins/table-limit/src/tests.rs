@@ -30,7 +30,7 @@ fn a_bad_limit_is_named_with_its_place() {
         ("users = { changed = -5 }", "/users/changed"),
         ("'a/b' = {}", "/a~1b"),
     ] {
-        let issues = Tester::<TableLimit>::new(settings).err().expect(settings);
+        let issues = Tester::<TableLimit>::new(settings).expect_err(settings);
         assert_eq!(issues[0].path, place, "{settings}: {issues:?}");
     }
 }

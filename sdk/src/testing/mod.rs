@@ -33,6 +33,14 @@ pub struct Tester<P> {
     session: SessionFacts,
 }
 
+impl<P> std::fmt::Debug for Tester<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tester")
+            .field("client", &self.client)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<P: Exported> Tester<P> {
     /// Configures the policy with settings in TOML; `""` for the defaults.
     pub fn new(settings: &str) -> Result<Tester<P>, Vec<Issue>> {

@@ -14,7 +14,7 @@ use crate::host::Host;
 enum Stage {
     Configuring(Setup),
     Waiting(NativeHost),
-    Judging(NativeHost, Ask),
+    Judging(NativeHost, Box<Ask>),
     Between,
 }
 
@@ -48,7 +48,7 @@ impl Native {
             Stage::Waiting(host) | Stage::Judging(host, _) => {
                 let ask = host.ask(subject);
                 let shape = ask.shape();
-                self.stage.replace(Stage::Judging(host, ask));
+                self.stage.replace(Stage::Judging(host, Box::new(ask)));
                 shape
             }
             _ => panic!("a policy is configured before it judges"),
