@@ -88,7 +88,7 @@ fn errors_are_the_servers_own() {
     compare(&[
         ("unknown table", "Q select * from missing\nQ select 1"),
         ("unknown column", "Q select nothing from item"),
-        ("syntax", "Q selec 1\nQ select 1"),
+        ("syntax", "Q select from where\nQ select 1"),
         (
             "division by zero in the middle",
             "Q select 1; select 1/0; select 2",
@@ -134,7 +134,7 @@ fn errors_are_the_servers_own() {
         ),
         (
             "everything is skipped until Sync",
-            "P - selec\nP t select 1\nB - t\nE -\nQ select 5\nS\n--- 1\nB - t\nE -\nS",
+            "P - select nothing\nP t select 1\nB - t\nE -\nQ select 5\nS\n--- 1\nB - t\nE -\nS",
         ),
         (
             "transaction control after an error",

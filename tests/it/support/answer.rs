@@ -194,8 +194,8 @@ impl Answer {
 
 /// The incident id differs in every answer.
 fn without_incident(text: &str) -> String {
-    match text.rfind("incident ") {
-        Some(at) => format!("{}incident …", &text[..at]),
+    match text.rfind("ncident ") {
+        Some(at) => format!("{}ncident …", &text[..at]),
         None => text.to_owned(),
     }
 }

@@ -92,6 +92,14 @@ impl Gate {
             );
             std::thread::sleep(Duration::from_millis(20));
         }
+        while self.page("/readyz").0 != 200 {
+            assert!(
+                Instant::now() < deadline,
+                "the gate is not ready:\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// A connection as the owner.

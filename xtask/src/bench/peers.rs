@@ -120,8 +120,8 @@ fn gate_config(port: u16, admin: SocketAddr, server: &Postgres) -> String {
          [[user]]\nname = \"{SUPERUSER}\"\nauth = \"trust\"\n\n\
          [table_limits]\n\"pgbench_*\" = {{ changed = 100000, returned = 100000 }}\n\n\
          [[policy]]\nname = \"honeytoken\"\nsettings = {{ tables = [{}] }}\n\n\
-         [[policy]]\nname = \"rate-limit\"\nsettings = {{ buckets = [{{ name = \"all\", by = [\"user\"], burst = 1000000000, period = \"1s\" }}] }}\n\n\
-         [[policy]]\nname = \"plan-guard\"\nsettings = {{ total_cost = 1000000000.0 }}\n",
+         [[policy]]\nname = \"rate-limit\"\nsettings = {{ buckets = [{{ name = \"all\", by = [\"user\"], burst = 1000000, per = \"1s\" }}] }}\n\n\
+         [[policy]]\nname = \"plan-guard\"\nsettings = {{ max_cost = 1000000000 }}\n",
         server.port,
         traps.join(", "),
     )
