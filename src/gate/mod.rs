@@ -1,2 +1,180 @@
-//! gate
+//! The straight line, and the session that carries statements along it.
+//!
+//! analyze, decide, prepare, execute, verify, record: [`line`] holds the first
+//! two and the last, [`held`] what must happen around a permitted statement,
+//! and [`session`] moves the bytes. Statements without requirements never
+//! leave the byte mover; only those that need work before or after take the
+//! slow way, where the code reads from top to bottom.
+//!
+//! Deliberately not here: SQL, wire formats, policies' reasons, sockets.
+//!
+//! Read [`session::Session::run`] first.
+
+pub mod cancel;
+mod client;
+mod expected;
+mod held;
+mod line;
+mod names;
+mod own;
+mod plan;
+mod refuse;
 pub mod served;
+mod server;
+pub mod session;
+mod state;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::backend::postgres;
+use crate::backend::sqlite::Engine;
+use crate::config::{Config, Database, User};
+use crate::model::Client;
+use crate::policy::Judge;
+use crate::safety::plan::PlanCache;
+use crate::safety::rate::Rates;
+use crate::telemetry::{Event, Recorder};
+use crate::wire;
+
+/// A client that has logged in. AuthenticationOk is written; the session
+/// continues with ParameterStatus, BackendKeyData and ReadyForQuery.
+#[derive(Debug)]
+pub struct Arrival<S> {
+    /// The connection.
+    pub stream: S,
+    /// Bytes already read from it.
+    pub inbox: BytesMut,
+    /// Identity.
+    pub client: Arc<Client>,
+    /// The configured user.
+    pub user: Arc<User>,
+    /// The database it asked for.
+    pub database: Arc<Database>,
+    /// Start-up parameters besides user and database.
+    pub parameters: Vec<(String, String)>,
+    /// Its cancel key.
+    pub registration: cancel::Registration,
+}
+
+/// What one worker thread shares among its sessions.
+pub struct Worker {
+    /// Decides; owns this thread's policy instances.
+    pub judge: RefCell<Judge>,
+    /// Counts and writes; this thread's share.
+    pub recorder: Recorder,
+    /// The configuration, swapped on reload.
+    pub config: Arc<ArcSwap<Config>>,
+    /// Rates, shared by all workers.
+    pub rates: Arc<Rates>,
+    /// Plans looked at before.
+    pub plans: RefCell<PlanCache>,
+    /// Texts analyzed before.
+    pub analyses: RefCell<line::Analyses>,
+    /// Number of the next session, shared by all workers.
+    pub sessions: Arc<std::sync::atomic::AtomicU64>,
+    /// Turns true when sessions should end at their next idle point.
+    pub drain: tokio::sync::watch::Receiver<bool>,
+}
+
+impl Worker {
+    /// A worker's share of everything.
+    pub fn new(
+        judge: Judge,
+        recorder: Recorder,
+        config: Arc<ArcSwap<Config>>,
+        rates: Arc<Rates>,
+        sessions: Arc<std::sync::atomic::AtomicU64>,
+        drain: tokio::sync::watch::Receiver<bool>,
+    ) -> Rc<Worker> {
+        Rc::new(Worker {
+            judge: RefCell::new(judge),
+            recorder,
+            config,
+            rates,
+            plans: RefCell::default(),
+            analyses: RefCell::default(),
+            sessions,
+            drain,
+        })
+    }
+}
+
+/// What stands behind a database name.
+#[derive(Clone)]
+pub enum Behind {
+    /// A PostgreSQL server.
+    Postgres(session::Source),
+    /// An embedded SQLite file.
+    Sqlite(Arc<Engine>),
+}
+
+/// All databases by the name clients use.
+#[derive(Clone, Default)]
+pub struct Backends(pub std::collections::HashMap<Arc<str>, Behind>);
+
+/// Serves somebody who has logged in until it leaves.
+pub async fn serve<S>(
+    arrival: Arrival<S>,
+    worker: Rc<Worker>,
+    backends: &Backends,
+) -> Result<(), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let _leaving = Leaving::enter(&arrival, &worker);
+    match backends.0.get(&arrival.database.name).cloned() {
+        Some(Behind::Postgres(source)) => session::run(arrival, worker, source).await,
+        Some(Behind::Sqlite(engine)) => served::run(arrival, worker, engine).await,
+        // The configuration is checked as a whole; a reload may have taken the database away.
+        None => {
+            Err(postgres::Error::Protocol("the database is not configured any more".into()).into())
+        }
+    }
+}
+
+/// Tells telemetry that a client came, and when dropped that it went.
+struct Leaving(Rc<Worker>);
+
+impl Leaving {
+    fn enter<S>(arrival: &Arrival<S>, worker: &Rc<Worker>) -> Leaving {
+        worker.recorder.emit(&Event::ConnectionOpened {
+            session: u64::from(arrival.registration.key.pid.unsigned_abs()),
+            user: &arrival.client.user,
+            database: &arrival.client.database,
+            address: arrival.client.address,
+        });
+        Leaving(worker.clone())
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.recorder.emit(&Event::ConnectionClosed {
+            session: 0,
+            reason: "terminated",
+        });
+    }
+}
+
+/// Why a session ended before the client said goodbye.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The client went away.
+    #[error("the client went away")]
+    ClientGone(#[source] std::io::Error),
+    /// The client does not speak the protocol.
+    #[error("the client broke the protocol: {0}")]
+    Client(#[source] wire::postgres::Error),
+    /// The database cannot be reached, or went away.
+    #[error(transparent)]
+    Backend(#[from] postgres::Error),
+    /// The gate is shutting down.
+    #[error("the gate is shutting down")]
+    Draining,
+}

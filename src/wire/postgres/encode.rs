@@ -145,22 +145,30 @@ fn fields(out: &mut BytesMut, message: &UserMessage) {
 
 /// ErrorResponse as the server writes it for a relation that is not there
 /// (PostgreSQL 15, parse_relation.c): position, file, line and routine included.
-pub fn undefined_table(out: &mut BytesMut, name: &str, position: usize) {
-    let message = format!("relation \"{name}\" does not exist");
-    let position = position.to_string();
+/// `position` counts characters from 1; none where the server gives none.
+pub fn undefined_relation(out: &mut BytesMut, noun: &str, name: &str, position: Option<usize>) {
+    let message = format!("{noun} \"{name}\" does not exist");
+    let position = position.map(|position| position.to_string());
+    let (file, line, routine) = match position {
+        Some(_) => ("parse_relation.c", "1392", "parserOpenTable"),
+        None if noun == "table" => ("tablecmds.c", "1258", "DropErrorMsgNonExistent"),
+        None => ("namespace.c", "433", "RangeVarGetRelidExtended"),
+    };
     frame(out, b'E', |out| {
         for (tag, text) in [
             (b'S', "ERROR"),
             (b'V', "ERROR"),
             (b'C', "42P01"),
             (b'M', message.as_str()),
-            (b'P', position.as_str()),
-            (b'F', "parse_relation.c"),
-            (b'L', "1392"),
-            (b'R', "parserOpenTable"),
+            (b'P', position.as_deref().unwrap_or_default()),
+            (b'F', file),
+            (b'L', line),
+            (b'R', routine),
         ] {
-            out.put_u8(tag);
-            cstr(out, text.as_bytes());
+            if !text.is_empty() {
+                out.put_u8(tag);
+                cstr(out, text.as_bytes());
+            }
         }
         out.put_u8(0);
     });

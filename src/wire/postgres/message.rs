@@ -185,6 +185,21 @@ impl Bind<'_> {
     }
 }
 
+/// Formats and values of a Bind, with all results as text: for a statement
+/// whose columns are others than the client's.
+pub fn without_result_formats(rest: &[u8]) -> Option<Vec<u8>> {
+    let mut reader = Reader::new(b'B', rest);
+    let formats = usize::from(reader.u16().ok()?);
+    reader.take(formats * 2).ok()?;
+    for _ in 0..reader.u16().ok()? {
+        let length = reader.i32().ok()?;
+        reader.take(usize::try_from(length).unwrap_or(0)).ok()?;
+    }
+    let mut values = rest[..rest.len() - reader.rest.len()].to_vec();
+    values.extend_from_slice(&[0, 0]);
+    Some(values)
+}
+
 /// Describe and Close name a statement or a portal.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Target<'a> {

@@ -1,0 +1,138 @@
+//! Worker threads: each a runtime of its own that owns its clients and its
+//! policy instances, so that nothing on the path is shared between them.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+use crate::config::Config;
+use crate::frontend::postgres::{Door, serve};
+use crate::gate::cancel::Cancels;
+use crate::gate::{Backends, Worker};
+use crate::net::accept::{Arrivals, Handover};
+use crate::net::socket::Socket;
+use crate::policy::{Judge, Policies};
+use crate::safety::rate::Rates;
+use crate::telemetry::Telemetry;
+
+/// Everything workers share.
+#[derive(Clone)]
+pub struct Shared {
+    /// The configuration, swapped on reload.
+    pub config: Arc<ArcSwap<Config>>,
+    /// The policies, swapped on reload.
+    pub policies: Arc<Policies>,
+    /// Counters and log.
+    pub telemetry: Telemetry,
+    /// Rates.
+    pub rates: Arc<Rates>,
+    /// Cancel keys.
+    pub cancels: Arc<Cancels>,
+    /// Databases.
+    pub backends: Arc<ArcSwap<Backends>>,
+    /// Turns true when sessions should end at their next idle point.
+    pub drain: watch::Receiver<bool>,
+    /// Turns true when sessions end at once.
+    pub stop: watch::Receiver<bool>,
+    /// Connections served now.
+    pub clients: Arc<AtomicUsize>,
+    /// Number of the next session.
+    pub sessions: Arc<AtomicU64>,
+    /// Secret of this process for mock logins.
+    pub seed: [u8; 32],
+}
+
+/// Starts `n` workers (0: one per core); connections reach them through the handovers.
+pub fn start(n: usize, shared: &Shared) -> std::io::Result<(Vec<Handover>, Vec<JoinHandle<()>>)> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let n = if n == 0 { cores } else { n };
+    let mut handovers = Vec::with_capacity(n);
+    let mut threads = Vec::with_capacity(n);
+    for i in 0..n {
+        let (handover, arrivals) = Handover::pair();
+        let shared = shared.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let thread = std::thread::Builder::new()
+            .name(format!("worker-{i}"))
+            .spawn(move || LocalSet::new().block_on(&runtime, work(shared, arrivals)))?;
+        handovers.push(handover);
+        threads.push(thread);
+    }
+    Ok((handovers, threads))
+}
+
+/// One worker, until there are no more connections and the last one has ended.
+async fn work(shared: Shared, mut arrivals: Arrivals) {
+    let worker = Worker::new(
+        Judge::new(shared.policies.clone()),
+        shared.telemetry.recorder(),
+        shared.config.clone(),
+        shared.rates.clone(),
+        shared.sessions.clone(),
+        shared.drain.clone(),
+    );
+    let mut stop = shared.stop.clone();
+    let mut sessions = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            arrived = arrivals.next() => match arrived {
+                Some((stream, load)) => {
+                    let served = one(stream, shared.clone(), worker.clone());
+                    sessions.spawn_local(async move {
+                        let _load = load;
+                        served.await;
+                    });
+                }
+                None => break,
+            },
+            // A session that panicked has ended, and only that one.
+            Some(ended) = sessions.join_next(), if !sessions.is_empty() => {
+                if let Err(error) = ended && error.is_panic() {
+                    tracing::error!("a session ended by a defect in the gate");
+                }
+            }
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+    tokio::select! {
+        () = async { while sessions.join_next().await.is_some() {} } => {}
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+}
+
+async fn one(stream: std::net::TcpStream, shared: Shared, worker: Rc<Worker>) {
+    let Ok(stream) = tokio::net::TcpStream::from_std(stream) else {
+        return;
+    };
+    let door = Door {
+        config: shared.config.load_full(),
+        cancels: shared.cancels.clone(),
+        seed: shared.seed,
+    };
+    let backends = shared.backends.load_full();
+    let clients = shared.clients.fetch_add(1, Ordering::Relaxed) + 1;
+    let _counted = Counted(shared.clients.clone());
+    serve::connection(
+        Socket::prepare(stream),
+        door,
+        worker,
+        (*backends).clone(),
+        clients,
+    )
+    .await;
+}
+
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,209 @@
+//! Who is it, and may it use that database.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::{BufMut, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::scram::{Exchange, Verifier};
+use super::{Door, Error};
+use crate::config::{Credential, Database, User};
+use crate::model::{Client, UserMessage};
+use crate::wire::postgres::startup::Startup;
+use crate::wire::postgres::{self as wire, encode, frame};
+
+/// Largest message before somebody is authenticated, in bytes.
+const LOGIN_BYTES_MAX: usize = 8192;
+
+/// Somebody who may come in.
+pub(super) struct Admitted {
+    pub(super) client: Arc<Client>,
+    pub(super) user: Arc<User>,
+    pub(super) database: Arc<Database>,
+    pub(super) parameters: Vec<(String, String)>,
+}
+
+/// Authenticates and finds the database. Writes AuthenticationOk.
+pub(super) async fn login<S>(
+    door: &Door,
+    stream: &mut S,
+    inbox: &mut BytesMut,
+    startup: &Startup,
+    peer: Option<IpAddr>,
+) -> Result<Admitted, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Some(name) = startup.get("user").filter(|name| !name.is_empty()) else {
+        return refuse(UserMessage::fatal(
+            "28000",
+            "no PostgreSQL user name specified in startup packet",
+        ));
+    };
+    if startup
+        .get("replication")
+        .is_some_and(|value| !matches!(value, "" | "0" | "off" | "false" | "no"))
+    {
+        return refuse(
+            UserMessage::fatal(
+                "0A000",
+                "replication connections are not supported by the gate",
+            )
+            .hint("Connect to the database server directly for replication."),
+        );
+    }
+    let user = door.config.users.iter().find(|user| *user.name == *name);
+    match user.map(|user| &user.credential) {
+        Some(Credential::Trust) => {}
+        known => scram(door, stream, inbox, name, known).await?,
+    }
+    let Some(user) = user else {
+        return refuse(wrong_password(name));
+    };
+    let mut out = BytesMut::new();
+    encode::frame(&mut out, b'R', |out| out.put_i32(0));
+
+    let wanted = startup
+        .get("database")
+        .filter(|name| !name.is_empty())
+        .unwrap_or(name);
+    let allowed = user.databases.is_empty() || user.databases.iter().any(|d| **d == *wanted);
+    let database = door.config.databases.iter().find(|d| *d.name == *wanted);
+    let (Some(database), true) = (database, allowed) else {
+        // Authenticated first, so that the true state may follow it.
+        stream.write_all(&out).await?;
+        return refuse(UserMessage::fatal(
+            "3D000",
+            format!("database \"{wanted}\" does not exist"),
+        ));
+    };
+    stream.write_all(&out).await?;
+    let parameters = startup
+        .parameters
+        .iter()
+        .filter(|(n, _)| {
+            !matches!(n.as_str(), "user" | "database" | "replication") && !n.starts_with("_pq_.")
+        })
+        .cloned()
+        .collect();
+    Ok(Admitted {
+        client: Arc::new(Client {
+            user: user.name.clone(),
+            database: database.name.clone(),
+            address: peer,
+        }),
+        user: user.clone(),
+        database: database.clone(),
+        parameters,
+    })
+}
+
+fn refuse<T>(message: UserMessage) -> Result<T, Error> {
+    Err(Error::Refused(Box::new(message)))
+}
+
+fn wrong_password(name: &str) -> UserMessage {
+    UserMessage::fatal(
+        "28P01",
+        format!("password authentication failed for user \"{name}\""),
+    )
+}
+
+/// The exchange; unknown users go through all of it.
+async fn scram<S>(
+    door: &Door,
+    stream: &mut S,
+    inbox: &mut BytesMut,
+    name: &str,
+    credential: Option<&Credential>,
+) -> Result<(), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut out = BytesMut::new();
+    encode::frame(&mut out, b'R', |out| {
+        out.put_i32(10);
+        out.put_slice(b"SCRAM-SHA-256\0\0");
+    });
+    stream.write_all(&out).await?;
+    stream.flush().await?;
+
+    let first = password_message(stream, inbox).await?;
+    let malformed = || Error::Protocol(wire::Error::Malformed('p'));
+    let body = first
+        .strip_prefix(b"SCRAM-SHA-256\0")
+        .ok_or_else(malformed)?;
+    let (length, message) = body.split_first_chunk::<4>().ok_or_else(malformed)?;
+    if i32::from_be_bytes(*length) != message.len() as i32 {
+        return Err(malformed());
+    }
+    let message = std::str::from_utf8(message).map_err(|_| malformed())?;
+    let verifier = Arc::new(verifier(door, name, credential));
+    let (exchange, reply) = Exchange::begin(verifier, message).ok_or_else(malformed)?;
+    out.clear();
+    encode::frame(&mut out, b'R', |out| {
+        out.put_i32(11);
+        out.put_slice(reply.as_bytes());
+    });
+    stream.write_all(&out).await?;
+    stream.flush().await?;
+
+    let last = password_message(stream, inbox).await?;
+    let last = std::str::from_utf8(&last).map_err(|_| malformed())?;
+    let Some(proof) = exchange.finish(last) else {
+        return refuse(wrong_password(name));
+    };
+    out.clear();
+    encode::frame(&mut out, b'R', |out| {
+        out.put_i32(12);
+        out.put_slice(proof.as_bytes());
+    });
+    stream.write_all(&out).await?;
+    Ok(())
+}
+
+fn verifier(door: &Door, name: &str, credential: Option<&Credential>) -> Verifier {
+    // Hashing costs the same for a password in the clear, a verifier and nobody:
+    // the mock is made in every case.
+    let mock = Verifier::mock(name, &door.seed);
+    let salted = |password: &str| {
+        use sha2::{Digest, Sha256};
+        let salt = Sha256::new()
+            .chain_update(door.seed)
+            .chain_update(name)
+            .finalize();
+        Verifier::from_password(password, &salt[..16])
+    };
+    match credential {
+        Some(Credential::Password(password)) => salted(password.reveal()),
+        Some(Credential::Verifier(text)) => {
+            let _ = salted("");
+            Verifier::read(text.reveal()).unwrap_or(mock)
+        }
+        Some(Credential::Trust) | None => {
+            let _ = salted("");
+            mock
+        }
+    }
+}
+
+async fn password_message<S>(stream: &mut S, inbox: &mut BytesMut) -> Result<BytesMut, Error>
+where
+    S: AsyncRead + Unpin,
+{
+    loop {
+        if let Some((tag, size)) = frame::peek(inbox, LOGIN_BYTES_MAX)? {
+            if tag != frame::client::PASSWORD {
+                return Err(wire::Error::Malformed(char::from(tag)).into());
+            }
+            if inbox.len() >= size {
+                let mut whole = inbox.split_to(size);
+                return Ok(whole.split_off(frame::HEADER));
+            }
+        }
+        if stream.read_buf(inbox).await? == 0 {
+            return Err(Error::Io(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+    }
+}

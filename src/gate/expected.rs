@@ -1,0 +1,205 @@
+//! What the server still has to answer, in order.
+//!
+//! The protocol answers in the order of the requests, so one queue tells what
+//! each answer belongs to. It also holds what must be undone when an error
+//! makes the server skip requests that were already sent: without that a
+//! client could make the gate believe that a name stands for another
+//! statement than the server thinks.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use super::names::{Portal, Prepared};
+use crate::model::Statement;
+use crate::policy::Permit;
+
+/// A change to the session's names, to be taken back when the server skips it.
+pub(super) enum Undo {
+    /// Prepared statement as it was before.
+    Prepared(Box<[u8]>, Option<Rc<Prepared>>),
+    /// Portal as it was before.
+    Portal(Box<[u8]>, Option<Rc<Portal>>),
+}
+
+/// A statement on its way.
+pub(super) struct Run {
+    /// What runs; several for a simple query string.
+    pub(super) statements: Statements,
+    /// Next of them to complete.
+    pub(super) at: usize,
+    /// Rows that may still be returned; none: not counted.
+    pub(super) rows_left: Option<u64>,
+    /// Rows returned so far.
+    pub(super) rows: u64,
+    /// What the client is told when a row beyond the limit comes.
+    pub(super) refusal: Option<Rc<BytesMut>>,
+    /// Limits of the statements behind the current one, in a string.
+    pub(super) limits: VecDeque<Option<(u64, Rc<BytesMut>)>>,
+    /// Set when a row beyond the limit came.
+    pub(super) over: Option<Rc<BytesMut>>,
+    /// Its completion is kept back until it has been verified.
+    pub(super) hold: bool,
+    /// The portal whose slices add up.
+    pub(super) portal: Option<Rc<Portal>>,
+    /// When it was sent.
+    pub(super) started: Instant,
+    /// Time spent in analysis and decision, for the record.
+    pub(super) spent: (u64, u64),
+    /// Simple or extended.
+    pub(super) simple: bool,
+    /// An error came for it.
+    pub(super) failed: bool,
+}
+
+impl Run {
+    /// A run that starts now.
+    pub(super) fn new(statements: Statements, simple: bool, spent: (u64, u64)) -> Run {
+        Run {
+            statements,
+            at: 0,
+            rows_left: None,
+            rows: 0,
+            refusal: None,
+            limits: VecDeque::new(),
+            over: None,
+            hold: false,
+            portal: None,
+            started: Instant::now(),
+            spent,
+            simple,
+            failed: false,
+        }
+    }
+
+    /// A run without a statement: an empty query.
+    pub(super) fn nothing(simple: bool) -> Run {
+        Run::new(Statements::Many(Rc::from([])), simple, (0, 0))
+    }
+
+    /// The next statement of a string has a limit of its own.
+    pub(super) fn advance(&mut self) {
+        self.at += 1;
+        if let Some(next) = self.limits.pop_front() {
+            self.rows_left = next.as_ref().map(|(rows, _)| *rows);
+            self.refusal = next.map(|(_, refusal)| refusal);
+        }
+    }
+}
+
+/// The statements of a run with their permits.
+#[derive(Clone)]
+pub(super) enum Statements {
+    /// One, as in the extended protocol.
+    One(Arc<Statement>, Permit),
+    /// A string.
+    Many(Rc<[(Arc<Statement>, Permit)]>),
+}
+
+impl Statements {
+    /// The n-th.
+    pub(super) fn get(&self, n: usize) -> Option<(&Arc<Statement>, &Permit)> {
+        match self {
+            Statements::One(statement, permit) => (n == 0).then_some((statement, permit)),
+            Statements::Many(list) => list.get(n).map(|(s, p)| (s, p)),
+        }
+    }
+}
+
+/// One answer that is still to come.
+pub(super) enum Expected {
+    /// ParseComplete.
+    Parse(Undo),
+    /// BindComplete.
+    Bind(Undo),
+    /// CloseComplete.
+    Close(Option<Undo>),
+    /// RowDescription or NoData, after a ParameterDescription for a statement.
+    Describe,
+    /// CommandComplete, EmptyQueryResponse or PortalSuspended.
+    Execute(Box<Run>),
+    /// ReadyForQuery.
+    Sync,
+    /// ReadyForQuery after everything a string answers.
+    Query(Box<Run>),
+    /// Our own request that must fail in a pipeline: the error gets these bytes instead.
+    Refusal(Rc<BytesMut>),
+    /// Our own Query that must fail: as above, and ReadyForQuery follows.
+    RefusalQuery(Rc<BytesMut>),
+    /// Our own requests; nothing of it reaches the client.
+    Own(Own),
+}
+
+/// How the end of an exchange of our own is recognized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Own {
+    /// So many CloseCompletes, or an error.
+    Closes(u8),
+    /// ReadyForQuery.
+    Ready,
+}
+
+/// The queue.
+#[derive(Default)]
+pub(super) struct Queue {
+    items: VecDeque<Expected>,
+}
+
+impl Queue {
+    pub(super) fn push(&mut self, expected: Expected) {
+        self.items.push_back(expected);
+    }
+
+    pub(super) fn front(&mut self) -> Option<&mut Expected> {
+        self.items.front_mut()
+    }
+
+    pub(super) fn second_is_sync(&self) -> bool {
+        matches!(self.items.get(1), Some(Expected::Sync))
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Expected> {
+        self.items.pop_front()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether the server will flush its answers without being asked.
+    pub(super) fn ends_with_ready(&self) -> bool {
+        matches!(
+            self.items.back(),
+            Some(
+                Expected::Sync
+                    | Expected::Query(_)
+                    | Expected::RefusalQuery(_)
+                    | Expected::Own(Own::Ready)
+            )
+        )
+    }
+
+    /// Takes everything up to the next Sync: the server skips it after an error.
+    ///
+    /// The newest comes first, so that undoing in this order ends at the
+    /// oldest state. True when a Sync is in the queue.
+    pub(super) fn skip_to_sync(&mut self) -> (Vec<Expected>, bool) {
+        let sync = self
+            .items
+            .iter()
+            .position(|item| matches!(item, Expected::Sync));
+        let mut skipped: Vec<Expected> = self
+            .items
+            .drain(..sync.unwrap_or(self.items.len()))
+            .collect();
+        skipped.reverse();
+        (skipped, sync.is_some())
+    }
+}

@@ -1,0 +1,132 @@
+//! Names of a session: prepared statements, portals, cursors.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::line::Needs;
+use crate::model::{Analysis, Statement};
+use crate::policy::Permit;
+
+/// A prepared statement, by Parse or by SQL.
+pub(super) struct Prepared {
+    /// The analysis it came from.
+    pub(super) analysis: Arc<Analysis>,
+    /// The statement; none for an empty query.
+    pub(super) statement: Option<Arc<Statement>>,
+    /// The newest permit; none when values are needed for a decision.
+    pub(super) permit: RefCell<Option<Permit>>,
+    /// What the permit demands, as last worked out.
+    pub(super) needs: RefCell<Option<Rc<Needs>>>,
+    /// Parameter types as declared.
+    pub(super) types: Box<[u32]>,
+    /// Time spent on analysis and decision, for the first record.
+    pub(super) spent: Cell<(u64, u64)>,
+}
+
+/// A portal: a prepared statement with values.
+pub(super) struct Portal {
+    /// What it runs.
+    pub(super) prepared: Rc<Prepared>,
+    /// The permit of its decision at Bind, when values were needed.
+    pub(super) permit: RefCell<Option<Permit>>,
+    /// Rows its slices may still return; none: not counted yet.
+    pub(super) rows_left: Cell<Option<u64>>,
+    /// Bind's formats and values, kept only where a plan must be asked for.
+    pub(super) values: Option<Box<[u8]>>,
+    /// It was executed before: a later tag counts again what was counted then.
+    pub(super) started: Cell<bool>,
+    /// The plan was found good.
+    pub(super) planned: Cell<bool>,
+}
+
+/// A cursor made by DECLARE.
+pub(super) struct Cursor {
+    /// The statement it reads from.
+    pub(super) statement: Arc<Statement>,
+    /// Rows returned so far by all FETCHes.
+    pub(super) rows: Cell<u64>,
+}
+
+/// All names of a session.
+#[derive(Default)]
+pub(super) struct Names {
+    prepared: HashMap<Box<[u8]>, Rc<Prepared>>,
+    portals: HashMap<Box<[u8]>, Rc<Portal>>,
+    cursors: HashMap<Arc<str>, Rc<Cursor>>,
+}
+
+impl Names {
+    pub(super) fn prepared(&self, name: &[u8]) -> Option<&Rc<Prepared>> {
+        self.prepared.get(name)
+    }
+
+    pub(super) fn n_prepared(&self) -> usize {
+        self.prepared.len()
+    }
+
+    pub(super) fn set_prepared(
+        &mut self,
+        name: Box<[u8]>,
+        new: Option<Rc<Prepared>>,
+    ) -> Option<Rc<Prepared>> {
+        match new {
+            Some(prepared) => self.prepared.insert(name, prepared),
+            None => self.prepared.remove(&name),
+        }
+    }
+
+    pub(super) fn portal(&self, name: &[u8]) -> Option<&Rc<Portal>> {
+        self.portals.get(name)
+    }
+
+    pub(super) fn set_portal(
+        &mut self,
+        name: Box<[u8]>,
+        new: Option<Rc<Portal>>,
+    ) -> Option<Rc<Portal>> {
+        match new {
+            Some(portal) => self.portals.insert(name, portal),
+            None => self.portals.remove(&name),
+        }
+    }
+
+    pub(super) fn cursor(&self, name: &str) -> Option<&Rc<Cursor>> {
+        self.cursors.get(name)
+    }
+
+    pub(super) fn set_cursor(&mut self, name: Arc<str>, statement: Arc<Statement>) {
+        self.cursors.insert(
+            name,
+            Rc::new(Cursor {
+                statement,
+                rows: Cell::new(0),
+            }),
+        );
+    }
+
+    pub(super) fn close_cursor(&mut self, name: Option<&str>) {
+        match name {
+            Some(name) => drop(self.cursors.remove(name)),
+            None => self.cursors.clear(),
+        }
+    }
+
+    /// All portals end with the transaction (55.2.3).
+    pub(super) fn end_transaction(&mut self) {
+        self.portals.clear();
+    }
+
+    /// DEALLOCATE ALL.
+    pub(super) fn forget_prepared(&mut self) {
+        self.prepared.clear();
+    }
+
+    /// DISCARD ALL.
+    pub(super) fn forget_all(&mut self) {
+        self.prepared.clear();
+        self.portals.clear();
+        self.cursors.clear();
+    }
+}

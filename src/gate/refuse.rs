@@ -1,0 +1,99 @@
+//! Saying no so that both sides agree.
+//!
+//! The server is made to fail at the very place where the refused request
+//! would have been, and its error is replaced by the refusal. So the order of
+//! answers, the skipping up to Sync, the fate of the transaction and the
+//! silence after an earlier error are the server's own.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::expected::Expected;
+use super::session::Session;
+use crate::model::{Refusal, UserFacing, UserMessage, Verdict};
+use crate::policy::{Permit, Refused};
+use crate::wire::postgres::encode;
+
+/// A statement name that is never prepared.
+const NOWHERE: &[u8] = b"portcullis_refused_this_statement";
+
+/// A refusal as it goes to the client, with its incident id.
+pub(super) fn message(refusal: &Refusal, incident: &str) -> Rc<BytesMut> {
+    let mut out = BytesMut::new();
+    match &refusal.disguise {
+        // Nothing may tell it from the server's own answer.
+        Some(missing) => {
+            // Bytes and characters are the same up to a name that is not in the text yet.
+            let position = missing.position.map(|at| at + 1);
+            encode::undefined_relation(&mut out, missing.noun, &missing.name, position);
+        }
+        None => {
+            let mut message = refusal.user_message();
+            if !message.detail.is_empty() {
+                message.detail.push(' ');
+            }
+            message.detail.push_str(&format!("Incident {incident}."));
+            encode::error(&mut out, &message);
+        }
+    }
+    Rc::new(out)
+}
+
+/// A refusal by the gate's own rules.
+pub(super) fn by_gate(refusal: Refusal) -> Refused {
+    let verdict = Verdict {
+        refusal: Some(refusal.clone()),
+        ..Verdict::default()
+    };
+    Refused {
+        refusal,
+        verdict: Arc::new(verdict),
+        monitored: None,
+        faults: Vec::new(),
+        remembered: false,
+    }
+}
+
+/// A refusal by the host, because a requirement of this permit does not hold.
+pub(super) fn by_host(refusal: Refusal, permit: &Permit) -> Refused {
+    Refused {
+        refusal,
+        verdict: permit.shared_verdict().clone(),
+        monitored: permit.monitored().cloned(),
+        faults: Vec::new(),
+        remembered: permit.remembered(),
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// A new incident id.
+    pub(super) fn incident(&self) -> String {
+        self.worker.recorder.incident()
+    }
+
+    /// Refuses an extended-protocol message with these bytes.
+    pub(super) fn refuse_pipelined(&mut self, error: Rc<BytesMut>) {
+        encode::bind_plain(&mut self.loan.link.outbox, b"", NOWHERE);
+        self.queue.push(Expected::Refusal(error));
+        self.discard = true;
+    }
+
+    /// Refuses a Query or FunctionCall with these bytes.
+    pub(super) fn refuse_query(&mut self, error: Rc<BytesMut>) {
+        encode::query(
+            &mut self.loan.link.outbox,
+            "portcullis refused this statement",
+        );
+        self.queue.push(Expected::RefusalQuery(error));
+    }
+
+    /// An error in the server's own words, for a name that is not there.
+    pub(super) fn refuse_unknown(&mut self, code: &'static str, text: String) {
+        let mut out = BytesMut::new();
+        encode::error(&mut out, &UserMessage::error(code, text));
+        self.refuse_pipelined(Rc::new(out));
+    }
+}

@@ -1,0 +1,445 @@
+//! What comes from the server: relayed as it is, unless somebody waits for it.
+
+use std::rc::Rc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::Error;
+use super::expected::{Expected, Own, Run, Undo};
+use super::session::{Session, Step};
+use crate::backend::postgres::link::MESSAGE_BYTES_MAX;
+use crate::model::TransactionState;
+use crate::telemetry;
+use crate::wire::postgres::frame::{self, HEADER, server};
+use crate::wire::postgres::message;
+use crate::wire::postgres::report::Report;
+
+/// What happens with a frame.
+enum Fate {
+    /// It goes to the client.
+    Relay,
+    /// It goes nowhere.
+    Drop,
+    /// It goes nowhere, and somebody must act.
+    Stop(Step),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Handles what the server has sent so far.
+    pub(super) fn on_server_bytes(&mut self) -> Result<Option<Step>, Error> {
+        loop {
+            let mut at = 0;
+            let stop = loop {
+                let have = self.loan.link.inbox.len() - at;
+                if self.skip > 0 {
+                    let n = self.skip.min(have);
+                    if self.skip_drops {
+                        self.relay(at);
+                        self.loan.link.inbox.advance(n);
+                        at = 0;
+                    } else {
+                        at += n;
+                    }
+                    self.skip -= n;
+                    if self.skip > 0 {
+                        break None;
+                    }
+                    continue;
+                }
+                let header =
+                    frame::peek(&self.loan.link.inbox[at..], MESSAGE_BYTES_MAX).map_err(backend)?;
+                let Some((tag, size)) = header else {
+                    break None;
+                };
+                let streams = matches!(tag, server::DATA_ROW | server::COPY_DATA) && !self.is_own();
+                if !streams && have < size {
+                    break None;
+                }
+                let fate = if streams {
+                    self.on_row(tag, size)
+                } else {
+                    self.on_frame(tag, at, size)?
+                };
+                match fate {
+                    Fate::Relay => {
+                        let now = size.min(have);
+                        at += now;
+                        (self.skip, self.skip_drops) = (size - now, false);
+                    }
+                    Fate::Drop | Fate::Stop(_) => {
+                        self.relay(at);
+                        let now = size.min(have);
+                        self.loan.link.inbox.advance(now);
+                        at = 0;
+                        (self.skip, self.skip_drops) = (size - now, true);
+                        self.after_drop();
+                        if let Fate::Stop(step) = fate {
+                            break Some(step);
+                        }
+                    }
+                }
+            };
+            self.relay(at);
+            return Ok(stop);
+        }
+    }
+
+    fn is_own(&mut self) -> bool {
+        matches!(self.queue.front(), Some(Expected::Own(_)))
+    }
+
+    /// Hands the first `n` bytes to the client as they are.
+    fn relay(&mut self, n: usize) {
+        if n > 0 {
+            self.outbox.extend_from_slice(&self.loan.link.inbox[..n]);
+            self.loan.link.inbox.advance(n);
+        }
+    }
+
+    /// Writes what takes the place of a dropped frame.
+    fn after_drop(&mut self) {
+        if let Some(bytes) = self.replacement.take() {
+            self.outbox.extend_from_slice(&bytes);
+        }
+    }
+
+    /// A row: counted where somebody counts, never read.
+    fn on_row(&mut self, tag: u8, size: usize) -> Fate {
+        let Some(Expected::Execute(run) | Expected::Query(run)) = self.queue.front() else {
+            return Fate::Relay;
+        };
+        if run.over.is_some() {
+            return Fate::Drop;
+        }
+        // The trailer of a binary COPY is a frame of its own and no row.
+        if tag == server::COPY_DATA && size == HEADER + 2 {
+            return Fate::Relay;
+        }
+        match &mut run.rows_left {
+            None => {}
+            Some(0) => {
+                let error = run.refusal.clone();
+                run.over = Some(error.unwrap_or_default());
+                return Fate::Stop(Step::Overflow);
+            }
+            Some(left) => *left -= 1,
+        }
+        run.rows += 1;
+        Fate::Relay
+    }
+
+    /// Any frame that is not a row. It is whole.
+    fn on_frame(&mut self, tag: u8, at: usize, size: usize) -> Result<Fate, Error> {
+        match tag {
+            server::NOTIFICATION => return Ok(Fate::Relay),
+            server::NOTICE => {
+                return Ok(if self.is_own() {
+                    Fate::Drop
+                } else {
+                    Fate::Relay
+                });
+            }
+            server::PARAMETER_STATUS => {
+                let body = &self.loan.link.inbox[at + HEADER..at + size];
+                let (name, value) = message::parameter_status(body).map_err(backend)?;
+                let (name, value) = (name.to_owned(), value.to_owned());
+                self.loan.link.note_parameter(&name, &value);
+                self.note_setting(&name, &value);
+                return Ok(Fate::Relay);
+            }
+            _ => {}
+        }
+        if let Some(Expected::Own(own)) = self.queue.front() {
+            let own = *own;
+            let body = BytesMut::from(&self.loan.link.inbox[at + HEADER..at + size]);
+            self.on_own(own, tag, body)?;
+            return Ok(Fate::Drop);
+        }
+        if tag == server::ERROR {
+            return Ok(self.on_error(at, size));
+        }
+        self.on_answer(tag, at, size)
+    }
+
+    fn on_answer(&mut self, tag: u8, at: usize, size: usize) -> Result<Fate, Error> {
+        let Some(front) = self.queue.front() else {
+            return Err(broken(tag));
+        };
+        let pop = match (front, tag) {
+            (Expected::Parse(_), server::PARSE_COMPLETE)
+            | (Expected::Bind(_), server::BIND_COMPLETE)
+            | (Expected::Describe, server::ROW_DESCRIPTION | server::NO_DATA) => true,
+            (Expected::Close(_), server::CLOSE_COMPLETE) => {
+                return Ok(match self.queue.pop() {
+                    // A close of our own (before a refusal) answers nobody.
+                    Some(Expected::Close(None)) => Fate::Drop,
+                    _ => Fate::Relay,
+                });
+            }
+            (Expected::Describe, server::PARAMETER_DESCRIPTION) => false,
+            (
+                Expected::Execute(_) | Expected::Query(_),
+                server::ROW_DESCRIPTION | server::COPY_OUT,
+            ) => false,
+            (Expected::Execute(_) | Expected::Query(_), server::COPY_DONE) => false,
+            (Expected::Execute(_) | Expected::Query(_), server::COPY_IN) => {
+                self.copy_in = true;
+                false
+            }
+            (
+                Expected::Execute(_),
+                server::COMMAND_COMPLETE | server::EMPTY_QUERY | server::PORTAL_SUSPENDED,
+            ) => {
+                return Ok(self.on_executed(tag, at, size));
+            }
+            (Expected::Query(_), server::COMMAND_COMPLETE | server::EMPTY_QUERY) => {
+                return Ok(self.on_part(tag, at, size));
+            }
+            (Expected::Sync | Expected::Query(_) | Expected::RefusalQuery(_), server::READY) => {
+                let status = self.loan.link.inbox[at + HEADER];
+                return Ok(self.on_ready(status));
+            }
+            (_, server::COPY_BOTH) | (_, _) => return Err(broken(tag)),
+        };
+        if pop {
+            self.queue.pop();
+        }
+        Ok(Fate::Relay)
+    }
+
+    /// An error: replaced where it was asked for, and the pipeline behind it is skipped.
+    fn on_error(&mut self, at: usize, size: usize) -> Fate {
+        let body = &self.loan.link.inbox[at + HEADER..at + size];
+        let report = Report::read(body);
+        self.copy_in = false;
+        let mut fate = Fate::Relay;
+        let pipelined = match self.queue.front() {
+            None | Some(Expected::Sync) => return fate,
+            Some(Expected::Refusal(error)) => {
+                self.replacement = Some(error.clone());
+                fate = Fate::Drop;
+                true
+            }
+            Some(Expected::RefusalQuery(error)) => {
+                self.replacement = Some(error.clone());
+                fate = Fate::Drop;
+                false
+            }
+            Some(Expected::Query(run)) => {
+                run.failed = true;
+                if let Some(error) = run.over.take() {
+                    self.replacement = Some(error);
+                    fate = Fate::Drop;
+                }
+                false
+            }
+            Some(Expected::Execute(run)) => {
+                run.failed = true;
+                if let Some(error) = run.over.take() {
+                    self.replacement = Some(error);
+                    fate = Fate::Drop;
+                }
+                true
+            }
+            Some(_) => true,
+        };
+        if pipelined {
+            self.skip_pipeline(&report.code);
+        } else if let Some(Expected::Query(run)) = self.queue.front() {
+            let run = std::mem::replace(run, Box::new(Run::nothing(true)));
+            self.record(&run, None, Some(&report.code), telemetry::Outcome::Failed);
+            if let Some(Expected::Query(slot)) = self.queue.front() {
+                *slot = run;
+            }
+        }
+        fate
+    }
+
+    /// The server skips everything up to Sync; so do names and expectations.
+    fn skip_pipeline(&mut self, code: &str) {
+        let (skipped, sync) = self.queue.skip_to_sync();
+        for item in skipped {
+            match item {
+                Expected::Parse(undo) | Expected::Bind(undo) | Expected::Close(Some(undo)) => {
+                    self.undo(undo)
+                }
+                Expected::Execute(run) => {
+                    if run.rows_left.is_some() {
+                        self.watched = self.watched.saturating_sub(1);
+                    }
+                    let (outcome, code) = if run.failed {
+                        (telemetry::Outcome::Failed, Some(code))
+                    } else {
+                        (telemetry::Outcome::Cancelled, None)
+                    };
+                    self.record(&run, None, code, outcome);
+                }
+                _ => {}
+            }
+        }
+        if !sync {
+            self.discard = true;
+        }
+    }
+
+    fn undo(&mut self, undo: Undo) {
+        match undo {
+            Undo::Prepared(name, before) => drop(self.names.set_prepared(name, before)),
+            Undo::Portal(name, before) => drop(self.names.set_portal(name, before)),
+        }
+    }
+
+    /// CommandComplete, EmptyQueryResponse or PortalSuspended for an Execute.
+    fn on_executed(&mut self, tag: u8, at: usize, size: usize) -> Fate {
+        self.copy_in = false;
+        let second_is_sync = self.queue.second_is_sync();
+        let Some(Expected::Execute(mut run)) = self.queue.pop() else {
+            return Fate::Relay;
+        };
+        let frame = &self.loan.link.inbox[at..at + size];
+        let rows = (tag == server::COMMAND_COMPLETE)
+            .then(|| message::tag_rows(&frame[HEADER..]))
+            .flatten();
+        let held = run.hold.then(|| BytesMut::from(frame));
+        if run.rows_left.is_some() {
+            self.watched = self.watched.saturating_sub(1);
+        }
+        if let (Some(portal), left) = (&run.portal, run.rows_left) {
+            portal.rows_left.set(left);
+        }
+        self.after_statement(&run, tag == server::COMMAND_COMPLETE);
+        if let Some(error) = run.over.take() {
+            // It was done before the cancel reached it. It changed nothing (or
+            // it would have been held), so only the transaction must fail.
+            if second_is_sync {
+                self.over_at_sync = Some(error);
+            } else {
+                self.refuse_pipelined(error);
+            }
+            return Fate::Drop;
+        }
+        if let Some(frame) = held {
+            self.held = Some(frame);
+            self.held_run = Some(run);
+            return Fate::Drop;
+        }
+        self.record(&run, rows, None, telemetry::Outcome::Allowed);
+        Fate::Relay
+    }
+
+    /// One statement of a string is done.
+    fn on_part(&mut self, tag: u8, at: usize, size: usize) -> Fate {
+        self.copy_in = false;
+        let frame = BytesMut::from(&self.loan.link.inbox[at..at + size]);
+        let Some(Expected::Query(run)) = self.queue.front() else {
+            return Fate::Relay;
+        };
+        let mut run = std::mem::replace(run, Box::new(Run::nothing(true)));
+        let rows = (tag == server::COMMAND_COMPLETE)
+            .then(|| message::tag_rows(&frame[HEADER..]))
+            .flatten();
+        let hold = run.hold;
+        self.after_statement(&run, tag == server::COMMAND_COMPLETE);
+        if hold {
+            self.tags.push(rows);
+            // An earlier part's completion may go: the last one stands for the commit.
+            if let Some(earlier) = self.held.replace(frame) {
+                self.replacement = Some(Rc::new(earlier));
+            }
+        } else if run.over.is_none() {
+            self.record(&run, rows, None, telemetry::Outcome::Allowed);
+        }
+        run.advance();
+        let over = run.over.is_some();
+        if let Some(Expected::Query(slot)) = self.queue.front() {
+            *slot = run;
+        }
+        if hold || over {
+            Fate::Drop
+        } else {
+            Fate::Relay
+        }
+    }
+
+    /// ReadyForQuery.
+    fn on_ready(&mut self, status: u8) -> Fate {
+        let popped = self.queue.pop();
+        self.note_ready(status);
+        let mut over = self.over_at_sync.take();
+        if let Some(Expected::Query(run)) = popped {
+            if run.rows_left.is_some() {
+                self.watched = self.watched.saturating_sub(1);
+            }
+            if run.hold {
+                self.held_run = Some(run);
+                return Fate::Drop;
+            }
+            over = over.or(run.over);
+        }
+        match over {
+            None => Fate::Relay,
+            // Nothing to undo: the refusal, then the truth about the transaction.
+            Some(error) if self.facts.transaction == TransactionState::Idle => {
+                self.outbox_after(error, status);
+                Fate::Drop
+            }
+            Some(error) => {
+                self.refuse_query(error);
+                Fate::Drop
+            }
+        }
+    }
+
+    fn outbox_after(&mut self, error: Rc<BytesMut>, status: u8) {
+        let mut both = (*error).clone();
+        crate::wire::postgres::encode::ready(&mut both, status);
+        self.replacement = Some(Rc::new(both));
+    }
+
+    /// A frame that belongs to an exchange of our own.
+    fn on_own(&mut self, own: Own, tag: u8, body: BytesMut) -> Result<(), Error> {
+        match tag {
+            server::DATA_ROW => {
+                let row = message::data_row(&body).map_err(backend)?;
+                self.own.rows.push(
+                    row.into_iter()
+                        .map(|v| v.map(Bytes::copy_from_slice))
+                        .collect(),
+                );
+            }
+            server::ERROR => {
+                self.own.error.get_or_insert(body);
+                if matches!(own, Own::Closes(_)) {
+                    self.skip_pipeline("");
+                }
+            }
+            server::CLOSE_COMPLETE => match own {
+                Own::Closes(0 | 1) => drop(self.queue.pop()),
+                Own::Closes(n) => {
+                    if let Some(front) = self.queue.front() {
+                        *front = Expected::Own(Own::Closes(n - 1));
+                    }
+                }
+                Own::Ready => {}
+            },
+            server::READY if own == Own::Ready => {
+                self.queue.pop();
+                self.note_ready(body.first().copied().unwrap_or(b'I'));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn backend(error: crate::wire::postgres::Error) -> Error {
+    Error::Backend(error.into())
+}
+
+fn broken(tag: u8) -> Error {
+    Error::Backend(crate::backend::postgres::Error::Protocol(format!(
+        "unexpected message {:?}",
+        char::from(tag)
+    )))
+}

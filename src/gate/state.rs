@@ -1,0 +1,220 @@
+//! What the gate knows of the server's session: settings, transaction, names.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::expected::Run;
+use super::session::Session;
+use crate::backend::postgres::login::parse_search_path;
+use crate::model::facts::{Control, Handle};
+use crate::model::{Effects, Facts, Kind, Setting, Statement, TransactionState};
+
+/// Encodings in which a byte of a character can be an ASCII byte: a quote that
+/// the server sees inside a character would end a string for the gate.
+const UNSAFE_ENCODINGS: [&str; 7] = [
+    "SJIS",
+    "BIG5",
+    "GBK",
+    "UHC",
+    "JOHAB",
+    "GB18030",
+    "SHIFT_JIS_2004",
+];
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// A value the server reported.
+    pub(super) fn note_setting(&mut self, name: &str, value: &str) {
+        match name {
+            "application_name" => self.facts.application = value.into(),
+            "standard_conforming_strings" => self.facts.standard_strings = value == "on",
+            "client_encoding" => {
+                self.unsafe_encoding = UNSAFE_ENCODINGS.contains(&value);
+                self.single_byte = !value.eq_ignore_ascii_case("UTF8") && !value.starts_with("EUC");
+            }
+            "search_path" => self.facts.search_path = parse_search_path(value, &self.facts.role),
+            _ => return,
+        }
+        self.facts.generation += 1;
+    }
+
+    /// ReadyForQuery: the truth about the transaction.
+    pub(super) fn note_ready(&mut self, status: u8) {
+        self.facts.transaction = TransactionState::from_byte(status);
+        self.in_block = self.facts.transaction != TransactionState::Idle;
+        self.executed = 0;
+        if self.in_block {
+            return;
+        }
+        self.ledger.end();
+        self.names.end_transaction();
+        self.settings_changed = false;
+        if std::mem::take(&mut self.ddl) {
+            self.catalog.note_ddl();
+        }
+    }
+
+    /// Whether definitions changed in this transaction, which the catalog cannot see yet.
+    pub(super) fn ddl_pending(&self) -> bool {
+        self.ddl
+    }
+
+    /// A statement of a run is done.
+    pub(super) fn after_statement(&mut self, run: &Run, complete: bool) {
+        let Some((statement, _)) = run.statements.get(run.at) else {
+            return;
+        };
+        let statement = statement.clone();
+        let facts = &statement.facts;
+        let plain = Effects::READS | Effects::WRITES;
+        if plain.contains(facts.effects)
+            && facts.control.is_none()
+            && facts.handle.is_none()
+            && facts.settings.is_empty()
+        {
+            return;
+        }
+        if let Some(Handle::Fetch(name, _)) = &facts.handle
+            && let Some(cursor) = self.names.cursor(name)
+        {
+            cursor.rows.set(cursor.rows.get() + run.rows);
+        }
+        if !complete {
+            return;
+        }
+        self.note_settings(&facts.settings);
+        self.note_control(facts);
+        self.note_handle(&statement);
+        self.note_definitions(facts);
+    }
+
+    fn note_control(&mut self, facts: &Facts) {
+        match &facts.control {
+            None | Some(Control::FinishPrepared) => {}
+            Some(Control::Begin) => self.in_block = true,
+            Some(Control::Commit(chain) | Control::Rollback(chain)) => {
+                if matches!(facts.control, Some(Control::Rollback(_))) {
+                    self.forget_settings();
+                }
+                self.in_block = *chain;
+                self.ledger.end();
+                self.names.end_transaction();
+            }
+            Some(Control::PrepareTransaction) => {
+                self.in_block = false;
+                self.ledger.end();
+            }
+            Some(Control::Savepoint(name)) => self.ledger.savepoint(name.clone()),
+            Some(Control::Release(name)) => self.ledger.release(name),
+            Some(Control::RollbackTo(name)) => {
+                self.ledger.rollback_to(name);
+                self.forget_settings();
+            }
+        }
+    }
+
+    fn note_settings(&mut self, settings: &[Setting]) {
+        for setting in settings {
+            match &*setting.name {
+                "search_path" => {
+                    // A local value ends with the transaction: from then on it is unknown.
+                    self.facts.search_path = match (&setting.value, setting.local) {
+                        (Some(value), false) => parse_search_path(value, &self.facts.role),
+                        _ => None,
+                    };
+                }
+                "role" | "session_authorization" => {
+                    self.facts.role = setting.value.clone().unwrap_or_else(|| Arc::from(""));
+                    self.facts.search_path = None;
+                }
+                name => {
+                    let value = setting.value.clone().unwrap_or_else(|| Arc::from(""));
+                    match self
+                        .facts
+                        .settings
+                        .iter_mut()
+                        .find(|(known, _)| &**known == name)
+                    {
+                        Some((_, old)) => *old = value,
+                        None => self.facts.settings.push((setting.name.clone(), value)),
+                    }
+                }
+            }
+            self.facts.generation += 1;
+            self.settings_changed = true;
+        }
+    }
+
+    /// After a rollback nobody told what the settings are again.
+    fn forget_settings(&mut self) {
+        if self.settings_changed {
+            self.facts.search_path = None;
+            self.facts.settings.clear();
+            self.facts.generation += 1;
+        }
+    }
+
+    fn note_handle(&mut self, statement: &Arc<Statement>) {
+        match &statement.facts.handle {
+            Some(Handle::Prepare(name, inner)) => self.note_prepare(name, inner.clone()),
+            Some(Handle::Deallocate(Some(name))) => {
+                self.names.set_prepared(name.as_bytes().into(), None);
+            }
+            Some(Handle::Deallocate(None)) => self.names.forget_prepared(),
+            Some(Handle::Declare(name, inner)) => {
+                self.names.set_cursor(name.clone(), inner.clone())
+            }
+            Some(Handle::Close(name)) => self.names.close_cursor(name.as_deref()),
+            Some(Handle::DiscardAll) => {
+                self.names.forget_all();
+                self.facts.search_path = self.loan.link.about.search_path.clone();
+                self.facts.role = self.loan.link.about.role.clone();
+                self.facts.settings.clear();
+                self.facts.generation += 1;
+                self.temporary = false;
+            }
+            Some(Handle::Execute(_) | Handle::Fetch(..)) | None => {}
+        }
+    }
+
+    /// SQL's PREPARE shares one name space with Parse.
+    fn note_prepare(&mut self, name: &Arc<str>, inner: Arc<Statement>) {
+        use std::cell::{Cell, RefCell};
+        let analysis = crate::model::Analysis {
+            text: inner.text.clone(),
+            statements: vec![inner.clone()],
+            problem: None,
+        };
+        let prepared = super::names::Prepared {
+            analysis: Arc::new(analysis),
+            statement: Some(inner),
+            permit: RefCell::new(None),
+            needs: RefCell::new(None),
+            types: Box::default(),
+            spent: Cell::new((0, 0)),
+        };
+        self.names
+            .set_prepared(name.as_bytes().into(), Some(std::rc::Rc::new(prepared)));
+    }
+
+    fn note_definitions(&mut self, facts: &Facts) {
+        if facts
+            .effects
+            .intersects(Effects::SCHEMA | Effects::PRIVILEGE)
+        {
+            self.ddl = true;
+            self.catalog.note_ddl();
+            // TEMP is not a fact of its own; a created object may be one.
+            self.temporary |=
+                facts.kind == Kind::Create && facts.effects.contains(Effects::SESSION);
+        }
+        if facts.effects.contains(Effects::CODE) && facts.handle.is_none() {
+            // Code may have made temporary objects, changed settings or prepared statements.
+            self.tainted = true;
+            self.temporary = true;
+            self.ddl = true;
+            self.facts.search_path = None;
+            self.facts.generation += 1;
+        }
+    }
+}
