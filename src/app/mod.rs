@@ -8,6 +8,7 @@ pub mod errors;
 mod policies;
 pub mod reload;
 pub mod shutdown;
+pub mod workers;
 
 pub use policies::{check_policies, diagnostics, load_policies};
 pub use shutdown::{Phase, Shutdown};

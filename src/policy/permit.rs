@@ -127,6 +127,18 @@ impl Permit {
     }
 }
 
+impl Permit {
+    /// As [`Permit::holds`], for a portal whose values are those the permit was made with.
+    pub fn holds_bound(&self, set: &PolicySet, session: &SessionFacts, now: SystemTime) -> bool {
+        let classes = self.decided.reads.classes();
+        self.set == set.generation()
+            && self.decided.faults.is_empty()
+            && !classes.contains(ReadClass::COUNTERS)
+            && (!classes.contains(ReadClass::SESSION) || self.session == session.generation)
+            && self.decided.reads.until().is_none_or(|edge| now < edge)
+    }
+}
+
 /// A statement that must not run.
 #[derive(Debug, Clone)]
 pub struct Refused {
