@@ -174,6 +174,9 @@ pub enum Error {
     /// The database cannot be reached, or went away.
     #[error(transparent)]
     Backend(#[from] postgres::Error),
+    /// The embedded database failed.
+    #[error(transparent)]
+    Sqlite(#[from] crate::backend::sqlite::Error),
     /// The gate is shutting down.
     #[error("the gate is shutting down")]
     Draining,

@@ -9,9 +9,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::describe;
 use super::limits::{Rules, doomed};
 use super::session::{OUTBOX_BYTES, Session};
-use super::stub::{
-    Asked, Error, Outcome, Permit, PolicySet, Refused, Responded, Values, Worker, analyze,
-};
+use crate::gate::{Error, Worker};
+use crate::policy::{Asked, Outcome, Permit, PolicySet, Refused, Responded, Values};
+use crate::sql::analyze;
 use crate::backend::rows::{Column, Value};
 use crate::backend::sqlite::{self, Described, Done, Event, Order, Reach};
 use crate::model::refusal::{Disguise, sqlstate};
@@ -691,7 +691,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn say_missing(&mut self, missing: &Disguise, whole: &str) {
         let before = missing.position.and_then(|at| whole.get(..at));
         let position = before.map_or(0, |before| before.chars().count() + 1);
-        encode::undefined_table(&mut self.outbox, &missing.name, position);
+        encode::undefined_relation(&mut self.outbox, missing.noun, &missing.name, (position > 0).then_some(position));
     }
 
     /// Notices of the policies, for the client.

@@ -20,7 +20,6 @@ mod own;
 mod session;
 mod settings;
 mod simple;
-mod stub;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -35,7 +34,7 @@ use crate::backend::sqlite::{Engine, Identity};
 use crate::model::UserFacing;
 use crate::wire::postgres::encode;
 use session::Session;
-use stub::{Arrival, Error, Worker};
+use super::{Arrival, Error, Worker};
 
 /// Serves one client that has logged in, until it leaves.
 pub async fn run<S>(

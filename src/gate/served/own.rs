@@ -4,7 +4,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::line::Stop;
 use super::session::Session;
-use super::stub::Error;
+use crate::gate::{Error};
 use crate::backend::rows::{Column, Type};
 use crate::backend::sqlite::token::{Token, TokenKind, tokens};
 use crate::model::UserMessage;

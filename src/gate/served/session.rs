@@ -13,7 +13,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::extended::{Portal, Prepared};
 use super::settings::Settings;
-use super::stub::{Arrival, Cancel, Error, Registration, Worker};
+use crate::gate::cancel::{Cancel, Registration};
+use crate::gate::{Arrival, Error, Worker};
 use super::transaction::Transaction;
 use crate::backend::sqlite::{Canceller, Link};
 use crate::config::Limits;

@@ -8,7 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::LocalSet;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
-use super::stub::{Arrival, CancelKey, Registration, Worker};
+use crate::gate::cancel::Cancels;
+use crate::gate::{Arrival, Worker};
 use crate::backend::sqlite::{Engine, Options};
 use crate::config::{self, Config};
 use crate::model::Client;
@@ -52,14 +53,14 @@ impl House {
         let policies = Policies::load(&config).unwrap_or_else(|e| panic!("{e:?}"));
         let config = Arc::new(config);
         let (sender, drain) = tokio::sync::watch::channel(false);
-        let worker = Rc::new(Worker {
-            judge: Judge::new(policies).into(),
-            recorder: Telemetry::new(false).recorder(),
-            config: Arc::new(arc_swap::ArcSwap::new(config.clone())),
-            rates: Arc::new(Rates::new()),
-            sessions: Arc::default(),
+        let worker = Worker::new(
+            Judge::new(policies),
+            Telemetry::new(false).recorder(),
+            Arc::new(arc_swap::ArcSwap::new(config.clone())),
+            Arc::new(Rates::new()),
+            Arc::default(),
             drain,
-        });
+        );
         let engine = Engine::open(Options::new(None)).unwrap();
         Rc::new(House {
             engine,
@@ -89,9 +90,7 @@ impl House {
                 user: house.config.users[0].clone(),
                 database: house.config.databases[0].clone(),
                 parameters: vec![("application_name".into(), "test".into())],
-                registration: Registration {
-                    key: CancelKey { pid: 1, secret: 2 },
-                },
+                registration: Arc::new(Cancels::default()).register(),
             };
             let _ = super::run(arrival, house.worker.clone(), house.engine.clone()).await;
         });

@@ -9,7 +9,7 @@
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::session::Session;
-use super::stub::Error;
+use crate::gate::{Error};
 use crate::backend::sqlite::{self, Control};
 use crate::model::TransactionState;
 
