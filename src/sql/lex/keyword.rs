@@ -167,6 +167,97 @@ impl Kw {
         self != Kw::None && self.class() == Class::Reserved
     }
 
+    /// Reserved by SQLite, whose other keywords may all be names.
+    pub fn sqlite_reserved(self) -> bool {
+        use Kw::*;
+        matches!(
+            self,
+            All | Alter
+                | And
+                | As
+                | Between
+                | Case
+                | Check
+                | Collate
+                | Commit
+                | Constraint
+                | Create
+                | Default
+                | Deferrable
+                | Delete
+                | Distinct
+                | Drop
+                | Else
+                | Escape
+                | Except
+                | Exists
+                | Foreign
+                | From
+                | Group
+                | Having
+                | In
+                | Index
+                | Insert
+                | Intersect
+                | Into
+                | Is
+                | Isnull
+                | Join
+                | Limit
+                | Not
+                | Nothing
+                | Notnull
+                | Null
+                | On
+                | Or
+                | Order
+                | Primary
+                | References
+                | Returning
+                | Select
+                | Set
+                | Table
+                | Then
+                | To
+                | Transaction
+                | Union
+                | Unique
+                | Update
+                | Using
+                | Values
+                | When
+                | Where
+        )
+    }
+
+    /// Means something inside SQLite's expressions.
+    pub fn in_sqlite(self) -> bool {
+        use Kw::*;
+        self.sqlite_reserved()
+            || matches!(
+                self,
+                Like | Glob
+                    | Regexp
+                    | Match
+                    | Cast
+                    | Over
+                    | Filter
+                    | True
+                    | False
+                    | End
+                    | By
+                    | Desc
+                    | Asc
+                    | Offset
+                    | Window
+                    | With
+                    | CurrentDate
+                    | CurrentTime
+                    | CurrentTimestamp
+                    | Partition
+            )
+    }
+
     /// May be the name of a table, column or alias without `AS`.
     pub fn can_name(self) -> bool {
         self == Kw::None || matches!(self.class(), Class::Free | Class::Column)

@@ -20,6 +20,8 @@ impl Reader<'_> {
             self.expect(Kw::To, "TO")?;
             return self.copy_end(true);
         }
+        // A query in its WHERE is not the statement's own.
+        self.outer_depth = 0;
         if self.kw(0) == Kw::Binary {
             self.at += 1;
         }

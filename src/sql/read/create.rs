@@ -37,6 +37,9 @@ impl Reader<'_> {
             Kw::Foreign => self.outside(),
             Kw::Recursive => {
                 self.expect(Kw::View, "VIEW")?;
+                // The view's own name is the recursive CTE in its query.
+                let name = self.token(0).map(|_| self.folded(self.at));
+                name.iter().for_each(|name| self.define_cte(name));
                 self.create_view(false)
             }
             Kw::View => self.create_view(false),

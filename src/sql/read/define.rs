@@ -1,6 +1,4 @@
-//! ALTER, DROP, TRUNCATE, GRANT, COMMENT and what plants code.
-
-use std::sync::Arc;
+//! ALTER, DROP, TRUNCATE and what plants code.
 
 use crate::model::{Access, Effects, FunctionUse, Kind, Traits, Via};
 use crate::sql::lex::{Kw, Tok, text_of};
@@ -130,7 +128,7 @@ impl Reader<'_> {
     }
 
     /// `[IF EXISTS] name ON table`
-    fn named_on_table(&mut self, access: Access) -> Read<()> {
+    pub fn named_on_table(&mut self, access: Access) -> Read<()> {
         self.if_exists();
         self.any_name()?;
         self.expect(Kw::On, "ON")?;
@@ -144,7 +142,7 @@ impl Reader<'_> {
     }
 
     /// The object words of ALTER, DROP and COMMENT that name relations.
-    fn relation_object(&mut self) -> bool {
+    pub fn relation_object(&mut self) -> bool {
         match (self.kw(0), self.kw(1)) {
             (Kw::Table | Kw::View | Kw::Sequence | Kw::Index, _) => self.at += 1,
             (Kw::Materialized, Kw::View) | (Kw::Foreign, Kw::Table) => self.at += 2,
@@ -239,7 +237,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn explain_rest(&mut self) {
+    pub fn explain_rest(&mut self) {
         for index in self.at..self.end {
             self.explain(index);
         }
@@ -441,94 +439,5 @@ impl Reader<'_> {
             self.at += 2;
         }
         self.drop_behavior()
-    }
-
-    /// `GRANT rights ON object TO roles`, `GRANT role TO role`, and REVOKE.
-    pub fn grant(&mut self) -> Read<()> {
-        self.facts.kind = if self.kw(0) == Kw::Grant {
-            Kind::Grant
-        } else {
-            Kind::Revoke
-        };
-        self.effect(Effects::PRIVILEGE);
-        self.explain_rest();
-        self.at += 1;
-        while !self.done() && !matches!(self.kw(0), Kw::On | Kw::To | Kw::From) {
-            self.at += 1;
-        }
-        if self.accept(Kw::On) {
-            self.grant_objects()?;
-        }
-        if self.remaining().iter().any(|token| token.kw == Kw::Cascade) {
-            self.mark(Traits::CASCADE);
-        }
-        if !matches!(self.kw(0), Kw::To | Kw::From) {
-            return self.confused("TO or FROM");
-        }
-        self.lenient()
-    }
-
-    fn grant_objects(&mut self) -> Read<()> {
-        let tables = match self.kw(0) {
-            Kw::Table | Kw::Sequence => {
-                self.at += 1;
-                true
-            }
-            Kw::All | Kw::Foreign => false,
-            // `ON database d`: an object word and then a name; `ON database TO x`: a table.
-            _ => !self
-                .token(1)
-                .is_some_and(|next| next.is_name() && !matches!(next.kw, Kw::To | Kw::From)),
-        };
-        if tables {
-            self.name_list(Access::OTHER)?;
-            return Ok(());
-        }
-        while !self.done() && !matches!(self.kw(0), Kw::To | Kw::From) {
-            self.at += 1;
-        }
-        Ok(())
-    }
-
-    /// COMMENT ON and SECURITY LABEL.
-    pub fn comment(&mut self) -> Read<()> {
-        self.facts.kind = Kind::Comment;
-        self.effect(Effects::SCHEMA);
-        if self.kw(0) == Kw::Security {
-            self.effect(Effects::PRIVILEGE);
-        }
-        while !self.done() && self.kw(0) != Kw::On {
-            self.at += 1;
-        }
-        self.expect(Kw::On, "ON")?;
-        if self.relation_object() {
-            let name = self.table_name()?;
-            self.touch(&name, Access::OTHER);
-        } else if self.accept(Kw::Column) {
-            self.commented_column()?;
-        } else if matches!(
-            self.kw(0),
-            Kw::Trigger | Kw::Rule | Kw::Policy | Kw::Constraint
-        ) {
-            self.at += 1;
-            self.named_on_table(Access::OTHER)?;
-        }
-        self.lenient()
-    }
-
-    fn commented_column(&mut self) -> Read<()> {
-        let mut parts: Vec<Arc<str>> = vec![self.any_name()?];
-        while self.accept_kind(Tok::Dot) {
-            parts.push(self.any_name()?);
-        }
-        parts.pop();
-        if let Some(name) = parts.pop() {
-            let table = super::TableName {
-                schema: parts.pop(),
-                name,
-            };
-            self.touch(&table, Access::OTHER);
-        }
-        Ok(())
     }
 }

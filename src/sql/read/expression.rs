@@ -220,6 +220,12 @@ impl Reader<'_> {
                 self.at += 1;
                 Ok(matches!(kw, Kw::Isnull | Kw::Notnull))
             }
+            // Words that are reserved elsewhere are names in SQLite.
+            _ if self.sqlite() && !kw.in_sqlite() => self.name(operand),
+            Kw::In if self.sqlite() && self.in_table() => {
+                self.at += 1;
+                self.in_table_name()
+            }
             // `filter`, `within` and `partition` are names unless they stand behind an operand.
             Kw::Filter | Kw::Within | Kw::Partition if !operand => self.name(operand),
             _ => match word(kw) {
@@ -234,6 +240,24 @@ impl Reader<'_> {
                 Word::Name => self.name(operand),
             },
         }
+    }
+
+    /// SQLite: `x IN table`, `x IN schema.table`, `x IN function(…)`.
+    fn in_table(&self) -> bool {
+        self.token(1)
+            .is_some_and(|next| next.is_name() || next.kind == Tok::String)
+            && self.kw(1) != Kw::Select
+    }
+
+    fn in_table_name(&mut self) -> Read<bool> {
+        let first = self.at;
+        let name = self.table_name()?;
+        if self.kind(0) == Some(Tok::LParen) {
+            self.call(first, self.at - 1)?;
+            return Ok(false);
+        }
+        self.read_table(&name);
+        Ok(true)
     }
 
     /// `… UNION SELECT …` in the middle of an expression: the rest is a query.

@@ -111,7 +111,7 @@ impl Reader<'_> {
             self.at = close + 1;
             return self.function_tail(items);
         }
-        if self.bare_function() {
+        if !self.sqlite() && self.bare_function() {
             self.at += 1;
             return self.function_tail(items);
         }

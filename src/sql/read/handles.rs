@@ -76,6 +76,7 @@ impl Reader<'_> {
     pub fn execute(&mut self) -> Read<()> {
         self.explain(self.at);
         self.expect(Kw::Execute, "EXECUTE")?;
+        self.outer_depth = 0;
         let name = self.any_name()?;
         if self.kind(0) == Some(Tok::LParen) {
             let values = self.group()?;

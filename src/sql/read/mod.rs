@@ -17,6 +17,7 @@ mod create;
 mod define;
 mod expression;
 mod from;
+mod grant;
 mod handles;
 mod names;
 mod predicate;

@@ -12,11 +12,32 @@ impl Reader<'_> {
     pub fn is_name(&self, ahead: usize) -> bool {
         self.token(ahead).is_some_and(|token| match token.kind {
             Tok::Quoted => true,
-            Tok::Word => token.kw.can_name() || (self.sqlite() && !token.kw.reserved()),
+            Tok::Word => self.can_name(token.kw),
             // SQLite takes a string where a name is due.
             Tok::String => self.sqlite(),
             _ => false,
         })
+    }
+
+    /// A bare keyword that may be a name without AS.
+    pub fn can_name(&self, kw: Kw) -> bool {
+        if !self.sqlite() {
+            return kw.can_name();
+        }
+        let clause = matches!(
+            kw,
+            Kw::Natural
+                | Kw::Left
+                | Kw::Right
+                | Kw::Full
+                | Kw::Inner
+                | Kw::Outer
+                | Kw::Cross
+                | Kw::Window
+                | Kw::Offset
+                | Kw::Indexed
+        );
+        !kw.sqlite_reserved() && !clause
     }
 
     /// The name of token `index`, folded.
@@ -92,7 +113,8 @@ impl Reader<'_> {
         }
         let bare = match self.kind(0) {
             Some(Tok::Quoted) => true,
-            Some(Tok::Word) => self.kw(0).can_name() && !stop.contains(&self.kw(0)),
+            Some(Tok::String) => self.sqlite(),
+            Some(Tok::Word) => self.can_name(self.kw(0)) && !stop.contains(&self.kw(0)),
             _ => false,
         };
         if bare {

@@ -7,37 +7,6 @@ use crate::sql::lex::{Kw, Tok};
 use super::Reader;
 use super::truth::{Range, Target, Truth};
 
-/// Words that stand in conditions and are no columns.
-fn is_syntax(kw: Kw) -> bool {
-    kw.reserved()
-        || matches!(
-            kw,
-            Kw::Like
-                | Kw::Ilike
-                | Kw::Is
-                | Kw::Isnull
-                | Kw::Notnull
-                | Kw::Similar
-                | Kw::Between
-                | Kw::Exists
-                | Kw::Row
-                | Kw::Overlaps
-                | Kw::Escape
-                | Kw::Values
-                | Kw::Join
-                | Kw::Left
-                | Kw::Right
-                | Kw::Full
-                | Kw::Inner
-                | Kw::Cross
-                | Kw::Natural
-                | Kw::Outer
-                | Kw::By
-                | Kw::Recursive
-                | Kw::Materialized
-        )
-}
-
 /// Where inside a subquery a name stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -50,6 +19,42 @@ enum Place {
 }
 
 impl Reader<'_> {
+    /// Words that stand in conditions and are no columns.
+    fn is_syntax(&self, kw: Kw) -> bool {
+        let reserved = if self.sqlite() {
+            kw.in_sqlite()
+        } else {
+            kw.reserved()
+        };
+        reserved
+            || matches!(
+                kw,
+                Kw::Like
+                    | Kw::Ilike
+                    | Kw::Is
+                    | Kw::Isnull
+                    | Kw::Notnull
+                    | Kw::Similar
+                    | Kw::Between
+                    | Kw::Exists
+                    | Kw::Row
+                    | Kw::Overlaps
+                    | Kw::Escape
+                    | Kw::Values
+                    | Kw::Join
+                    | Kw::Left
+                    | Kw::Right
+                    | Kw::Full
+                    | Kw::Inner
+                    | Kw::Cross
+                    | Kw::Natural
+                    | Kw::Outer
+                    | Kw::By
+                    | Kw::Recursive
+                    | Kw::Materialized
+            )
+    }
+
     /// Whether the range names a column that can be the target's.
     pub fn names_target(&self, range: Range, target: &Target) -> bool {
         self.scan_names(range, target, Place::Outside, &mut Vec::new())
@@ -87,7 +92,7 @@ impl Reader<'_> {
                     at = self.behind_chain(at + 1);
                     continue;
                 }
-                Tok::Word if is_syntax(token.kw) => {
+                Tok::Word if self.is_syntax(token.kw) => {
                     if inside {
                         (place, own) = self.next_place(place, own, at, range.1, target);
                     }
@@ -185,14 +190,14 @@ impl Reader<'_> {
         let compares = |index: usize| self.kind_at(index) == Tok::Op;
         let column = |index: usize| {
             self.name_at(index)
-                && !is_syntax(self.kw_at(index))
+                && !self.is_syntax(self.kw_at(index))
                 && self.kind_at(self.behind_chain(index)) != Tok::LParen
         };
         (compares(behind) && column(behind + 1))
             || (at >= 2
                 && compares(at - 1)
                 && self.name_at(at - 2)
-                && !is_syntax(self.kw_at(at - 2)))
+                && !self.is_syntax(self.kw_at(at - 2)))
     }
 
     /// Follows the clauses of a subquery.
@@ -232,7 +237,7 @@ impl Reader<'_> {
         if self.tokens.get(at).is_some_and(|token| token.kw == Kw::As) {
             at += 1;
         }
-        if at < end && self.name_at(at) && self.kw_at(at).can_name() {
+        if at < end && self.name_at(at) && self.can_name(self.kw_at(at)) {
             at += 1;
         }
         at >= end
@@ -291,7 +296,7 @@ impl Reader<'_> {
                 Tok::Comma => due = true,
                 Tok::Word if matches!(token.kw, Kw::Join) => due = true,
                 Tok::Word if matches!(token.kw, Kw::On | Kw::Using) => due = false,
-                _ if token.is_name() && due && token.kw.can_name() => {
+                _ if token.is_name() && due && self.can_name(token.kw) => {
                     let behind = self.behind_chain(at);
                     let alias = behind
                         + usize::from(
@@ -304,7 +309,7 @@ impl Reader<'_> {
                         .get(alias)
                         .filter(|next| alias < end && next.is_name());
                     match aliased {
-                        Some(next) if next.kw.can_name() => {
+                        Some(next) if self.can_name(next.kw) => {
                             hidden.push(self.folded(alias));
                             at = alias;
                         }
@@ -405,7 +410,7 @@ impl Reader<'_> {
             at += 1;
         }
         let mut alias = table.name.clone();
-        if at < range.1 && self.name_at(at) && self.kw_at(at).can_name() {
+        if at < range.1 && self.name_at(at) && self.can_name(self.kw_at(at)) {
             alias = self.folded(at);
             at += 1;
         }

@@ -62,13 +62,13 @@ impl Reader<'_> {
                 .get(at + ahead)
                 .filter(|_| at + ahead < self.end)
         };
+        let before = |back: usize| {
+            at.checked_sub(back)
+                .and_then(|i| self.tokens.get(i))
+                .map(|t| t.kw)
+        };
         match kw {
             Kw::From => {
-                let before = |back: usize| {
-                    at.checked_sub(back)
-                        .and_then(|i| self.tokens.get(i))
-                        .map(|t| t.kw)
-                };
                 !(before(1) == Some(Kw::Distinct) && matches!(before(2), Some(Kw::Is | Kw::Not)))
             }
             Kw::Where
@@ -82,7 +82,9 @@ impl Reader<'_> {
             Kw::Group => next(1).is_some_and(|token| token.kw == Kw::By),
             Kw::Order => next(1).is_some_and(|token| token.kw == Kw::By),
             Kw::Window => next(2).is_some_and(|token| token.kw == Kw::As),
-            Kw::Into | Kw::Fetch | Kw::For => !self.sqlite(),
+            // `COLLATION FOR (x)` is a function.
+            Kw::For => !self.sqlite() && before(1) != Some(Kw::Collation),
+            Kw::Into | Kw::Fetch => !self.sqlite(),
             _ => false,
         }
     }

@@ -190,6 +190,7 @@ impl Reader<'_> {
                 self.kw_at(at - 1) != Kw::Not && self.matches_all((right.0 + 1, right.1), "%")
             }
             Kw::In => self.kw_at(at - 1) != Kw::Not && self.in_same(left, right, target),
+            Kw::Glob => self.kw_at(at - 1) != Kw::Not && self.matches_all(right, "*"),
             Kw::Between => self.between_same(left, right, target),
             _ => match self.text(at) {
                 "=" | "==" => return self.equality(left, right, target),
@@ -264,6 +265,7 @@ impl Reader<'_> {
                 Tok::Word => match token.kw {
                     Kw::Case => cases += 1,
                     Kw::End => cases = cases.saturating_sub(1),
+                    Kw::Glob if self.sqlite() && at > range.0 => return Some(at),
                     Kw::Is | Kw::Like | Kw::Ilike | Kw::In | Kw::Between | Kw::Similar
                         if cases == 0 && at > range.0 =>
                     {

@@ -144,6 +144,7 @@ impl Reader<'_> {
         self.at += 1;
         self.effect(Effects::CODE);
         self.mark(Traits::DESTRUCTIVE);
+        self.outer_depth = 0;
         if verb == Kw::Call {
             self.facts.kind = Kind::Call;
             let name = self.table_name()?;

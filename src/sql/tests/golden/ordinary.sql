@@ -80,3 +80,57 @@ SELECT lo_import('/etc/passwd'), lo_export(1, '/tmp/x')
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 SELECT setval('s', 1), lastval(), currval('s')
 SELECT * FROM users WHERE id = $1 AND name = $2
+SELECT * FROM t1 a, t2 b WHERE a.x = b.x AND EXISTS (SELECT 1 FROM t3 c WHERE c.y = (SELECT max(z) FROM t4))
+SELECT json_build_object('a', (SELECT b FROM c)), xmlelement(name foo, xmlattributes(a AS b), (SELECT d FROM e))
+SELECT * FROM t ORDER BY (SELECT x FROM y) LIMIT (SELECT 1 FROM z) OFFSET (SELECT 2 FROM w)
+SELECT a FROM t GROUP BY (SELECT b FROM u) HAVING count(*) > (SELECT c FROM v) WINDOW w AS (PARTITION BY (SELECT d FROM x))
+INSERT INTO t (a, b) VALUES ((SELECT 1 FROM x), (SELECT 2 FROM y)) ON CONFLICT (a) DO UPDATE SET b = (SELECT 3 FROM z) WHERE (SELECT true FROM w)
+UPDATE t SET (a, b) = (SELECT c, d FROM e) WHERE f = (SELECT g FROM h) RETURNING (SELECT i FROM j)
+MERGE INTO t USING (SELECT * FROM s) x ON t.id = x.id WHEN MATCHED AND x.a = (SELECT 1 FROM q) THEN UPDATE SET a = (SELECT 2 FROM r) WHEN NOT MATCHED THEN INSERT VALUES ((SELECT 3 FROM u))
+MERGE INTO t AS a USING s b JOIN c ON b.x = c.x ON a.id = b.id WHEN MATCHED THEN DO NOTHING
+SELECT * FROM f((SELECT 1 FROM hidden)), unnest(ARRAY(SELECT a FROM hidden2))
+SELECT ROW((SELECT a FROM b)).f1, ARRAY[(SELECT c FROM d)][1]
+SELECT CASE (SELECT a FROM b) WHEN (SELECT c FROM d) THEN (SELECT e FROM f) ELSE (SELECT g FROM h) END
+SELECT count(*) FILTER (WHERE x IN (SELECT a FROM b)) OVER (ORDER BY (SELECT c FROM d))
+SELECT a BETWEEN (SELECT 1 FROM b) AND (SELECT 2 FROM c), x LIKE (SELECT d FROM e), y = ALL (SELECT f FROM g)
+SELECT * FROM a WHERE (x, y) = (SELECT 1, 2 FROM b) AND z NOT IN (VALUES (1), ((SELECT 3 FROM c)))
+SELECT * FROM a WHERE x IN (TABLE b) OR y = ANY (TABLE c)
+SELECT * FROM (VALUES (1, (SELECT a FROM b))) v(x, y)
+SELECT * FROM ((SELECT 1 FROM a) UNION (SELECT 2 FROM b)) x
+SELECT * FROM (a), ((b)), (((c JOIN d ON true)))
+SELECT (((SELECT a FROM b))), ((SELECT c FROM d) UNION SELECT e FROM f)
+WITH x AS (TABLE a) TABLE x
+WITH x AS NOT MATERIALIZED (VALUES (1)) SELECT * FROM x
+VALUES ((SELECT a FROM b)), (2) ORDER BY 1 LIMIT 1
+TABLE a UNION TABLE b
+SELECT * FROM a WHERE b = 'x' COLLATE "de_DE" AND c IS JSON AND d IS DOCUMENT AND e IS NORMALIZED
+SELECT '{}'::jsonb #>> '{a,b}', a -> 'b' ->> 'c', x @? '$.a', y @@ to_tsquery('z')
+SELECT TRIM(BOTH 'x' FROM y), OVERLAY(a PLACING b FROM 1 FOR 2), POSITION('a' IN b), NORMALIZE(x, NFC), COLLATION FOR (a) FROM t
+SELECT a::varchar(10)[], b::bit varying(3), CAST(c AS timestamp(3) with time zone), d::"char", e::public.mytype, f::int[3][4]
+SELECT DATE '2020-01-01' + INTERVAL '1 year 2 months', TIMESTAMP WITH TIME ZONE '2020-01-01 00:00:00Z', TIME '10:00'
+SELECT float8 '1.5', point '(1,2)', public.mytype 'x', bit '101'
+SELECT a.*, (b).*, (b.c).d, (f(x)).y, b[1].c FROM a, b
+SELECT x y, z AS "w", count(*) cnt, 1 one FROM t AS u(x, z)
+SELECT all a FROM t
+SELECT FROM t
+SELECT
+SELECT WHERE true
+SELECT 1 AS select, 2 AS from
+SELECT a AS "from", "select".b FROM "select"
+SELECT name, value, type, year, month, key, data, level FROM settings WHERE name = 'x' AND year > 5
+SELECT user_id, position, left, right FROM t
+SELECT * FROM t WHERE now() - created_at > interval '1 hour' AND status NOT IN ('a','b') AND deleted_at IS NULL
+SELECT * FROM t WHERE a = ANY($1) AND b = ALL($2::int[]) AND (c, d) > ($3, $4) LIMIT $5 OFFSET $6
+SELECT SUM(CASE WHEN a > 0 THEN 1 ELSE 0 END) / NULLIF(COUNT(*), 0)::numeric AS ratio FROM t GROUP BY date_trunc('day', ts)
+SELECT row_number() OVER (PARTITION BY a ORDER BY b DESC NULLS LAST ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING EXCLUDE CURRENT ROW) rn FROM t
+SELECT * FROM t1 LEFT OUTER JOIN t2 ON (t1.a = t2.b) RIGHT JOIN t3 USING (c) FULL JOIN t4 ON t4.d = t3.d INNER JOIN t5 ON true
+SELECT * FROM JSON_TABLE('[]', '$[*]' COLUMNS (a int PATH '$.a', NESTED PATH '$.b' COLUMNS (c text PATH '$'))) jt
+SELECT * FROM t, LATERAL (SELECT * FROM u WHERE u.x = t.x ORDER BY 1 LIMIT 1) l WHERE l.y = 1
+INSERT INTO t AS x (a) SELECT b FROM c WHERE d = 1 UNION ALL SELECT e FROM f ON CONFLICT ON CONSTRAINT k DO UPDATE SET a = x.a + 1 RETURNING *, x.a AS b
+INSERT INTO "T" ("A", b[1], c.d) VALUES (DEFAULT, 1, 2)
+UPDATE t SET a = a + 1, b = b || 'x', c = NOW() WHERE id IN (1,2,3) AND x = 'y'
+UPDATE s.t AS u SET a = v.b FROM (SELECT 1 b) AS v, w JOIN z ON w.a = z.a WHERE u.id = v.b
+DELETE FROM t WHERE id IN (SELECT id FROM t WHERE ts < now() ORDER BY ts LIMIT 100 FOR UPDATE SKIP LOCKED)
+WITH moved AS (DELETE FROM a WHERE x = 1 RETURNING *) INSERT INTO b SELECT * FROM moved
+WITH upd AS (UPDATE a SET b = 1 WHERE c = 2 RETURNING *), ins AS (INSERT INTO d SELECT * FROM upd RETURNING id) SELECT count(*) FROM ins JOIN e ON true
+EXPLAIN (ANALYZE, FORMAT JSON) SELECT * FROM t

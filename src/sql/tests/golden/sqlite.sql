@@ -59,3 +59,8 @@ SELECT 1 ; DELETE FROM [users
 SELECT * FROM users WHERE a IS NOT b AND c NOTNULL AND d NOT NULL
 SELECT * FROM sqlite_schema
 SELECT CAST(a AS TEXT), iif(a, b, c) OVER w FROM t WINDOW w AS (PARTITION BY x)
+SELECT * FROM user WHERE user = 'x' AND array IN (1) AND do = 1
+DELETE FROM user WHERE user = 'x'
+SELECT 1 WHERE 1 IN canary AND 2 IN main.canary2 AND 3 IN generate_series(1, 2)
+DELETE FROM t WHERE a IN t
+SELECT a AS user, b key FROM "order" o LEFT JOIN grant ON true
