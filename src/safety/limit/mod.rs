@@ -100,7 +100,8 @@ pub enum Scope {
 pub struct Returned {
     /// Policy that set the limit.
     pub policy: Arc<str>,
-    /// Table, in messages; none: the limit is the statement's.
+    /// Table, in messages; none: the limit is the statement's, or what the
+    /// statement reads cannot be told and the smallest limit of all holds.
     pub label: Option<Arc<str>>,
     /// Most rows.
     pub limit: u64,

@@ -362,7 +362,8 @@ impl Planner<'_> {
                         if self.shows(matched) {
                             take(
                                 &requirement.policy,
-                                Some(Arc::clone(&matched.label)),
+                                self.reads_surely(matched)
+                                    .then(|| Arc::clone(&matched.label)),
                                 *limit,
                             );
                         }
@@ -378,15 +379,17 @@ impl Planner<'_> {
     ///
     /// A statement whose reads cannot be bounded may show any table.
     fn shows(&self, matched: &Matched) -> bool {
+        self.reach.reads_opaque.is_some() || self.reads_surely(matched)
+    }
+
+    fn reads_surely(&self, matched: &Matched) -> bool {
         let reached = |list: &[Oid]| {
             matched
                 .members
                 .iter()
                 .any(|oid| list.binary_search(oid).is_ok())
         };
-        self.reach.reads_opaque.is_some()
-            || reached(&self.reach.reads)
-            || reached(&self.reach.changes)
+        reached(&self.reach.reads) || reached(&self.reach.changes)
     }
 
     fn matched(

@@ -71,11 +71,14 @@ struct Entry {
     measures: Arc<PlanMeasures>,
 }
 
+/// Binary or not, and the bytes; none for NULL.
+type Bound = (bool, Option<Box<[u8]>>);
+
 /// The values of one statement, as it brought them.
 #[derive(PartialEq)]
 struct Values {
     literals: Box<[Box<str>]>,
-    bound: Box<[(bool, Option<Box<[u8]>>)]>,
+    bound: Box<[Bound]>,
 }
 
 impl PlanAsked<'_> {

@@ -86,7 +86,7 @@ const QUIET_EXTENSIONS: &[&str] = &[
 const ELSEWHERE_EXTENSIONS: &[&str] = &["dblink", "pg_background", "pg_cron"];
 
 /// What a body can do.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct BodyReach {
     /// Relations it names.
     pub(super) relations: Vec<Oid>,
@@ -114,7 +114,15 @@ pub(super) fn text_runners() -> &'static [&'static str] {
 ///
 /// `implicit`: called by an operator, a cast or a type, not by its name. C code
 /// of an extension is trusted there, as the server itself trusts it.
-pub(super) fn reach(snapshot: &CatalogSnapshot, function: &Function, implicit: bool) -> BodyReach {
+pub(super) fn reach<'f>(
+    snapshot: &CatalogSnapshot,
+    function: &'f Function,
+    implicit: bool,
+) -> &'f BodyReach {
+    function.found[usize::from(implicit)].get_or_init(|| read(snapshot, function, implicit))
+}
+
+fn read(snapshot: &CatalogSnapshot, function: &Function, implicit: bool) -> BodyReach {
     if function.aggregate {
         return BodyReach {
             functions: function.functions.clone(),
@@ -244,11 +252,12 @@ mod tests {
             functions: Vec::new(),
             relations: Vec::new(),
             attribute: false,
+            found: Default::default(),
         }
     }
 
     fn of(body: &str) -> BodyReach {
-        reach(&snapshot(), &function("plpgsql", body), false)
+        read(&snapshot(), &function("plpgsql", body), false)
     }
 
     #[test]
@@ -294,7 +303,7 @@ mod tests {
         }
         for language in ["plpython3u", "internal", "c", "plperl"] {
             assert!(
-                reach(&snapshot(), &function(language, "x"), false)
+                read(&snapshot(), &function(language, "x"), false)
                     .opaque
                     .is_some(),
                 "{language}"
@@ -306,11 +315,11 @@ mod tests {
     fn trusts_extension_code_behind_operators_only() {
         let mut code = function("c", "hstore_eq");
         code.extension = Some("some_extension".into());
-        assert!(reach(&snapshot(), &code, false).opaque.is_some());
-        assert!(reach(&snapshot(), &code, true).opaque.is_none());
+        assert!(read(&snapshot(), &code, false).opaque.is_some());
+        assert!(read(&snapshot(), &code, true).opaque.is_none());
         code.extension = Some("pg_trgm".into());
-        assert!(reach(&snapshot(), &code, false).opaque.is_none());
+        assert!(read(&snapshot(), &code, false).opaque.is_none());
         code.extension = Some("dblink".into());
-        assert!(reach(&snapshot(), &code, false).elsewhere.is_some());
+        assert!(read(&snapshot(), &code, false).elsewhere.is_some());
     }
 }

@@ -316,6 +316,7 @@ impl Loader {
                 functions: self.depends.functions("pg_proc", oid),
                 relations: self.depends.relations("pg_proc", oid),
                 attribute: row.try_get(7)?,
+                found: Default::default(),
             };
             let names = &mut self.snapshot.function_names;
             names

@@ -1,10 +1,11 @@
 //! One reading of the catalog: plain data with the look-ups that names need.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::model::Access;
 
+use super::body::BodyReach;
 use super::matching::Matched;
 
 /// Object identifier of the server.
@@ -158,7 +159,12 @@ pub struct Function {
     pub relations: Vec<Oid>,
     /// Can be called with one row as its only argument, so also as `row.function`.
     pub attribute: bool,
+    /// What the body can do: called by name, and called implicitly. Worked out once.
+    pub(super) found: [OnceLock<BodyReach>; 2],
 }
+
+/// A list of patterns, and what it matches.
+pub(super) type KnownMatches = (Arc<[Arc<str>]>, Arc<[Matched]>);
 
 /// What the server knows, read at one moment.
 ///
@@ -183,7 +189,7 @@ pub struct CatalogSnapshot {
     pub(super) ambient_text: bool,
     /// Functions of event triggers.
     pub(super) event_functions: Vec<Oid>,
-    pub(super) matched: Mutex<Vec<(Arc<[Arc<str>]>, Arc<[Matched]>)>>,
+    pub(super) matched: Mutex<Vec<KnownMatches>>,
 }
 
 impl CatalogSnapshot {

@@ -173,6 +173,9 @@ impl<'s> Walk<'s> {
         ) {
             self.queue
                 .extend(relation.rule_relations.iter().map(|oid| Step::Read(*oid)));
+        }
+        // A materialized view shows its sources' rows, but its functions ran before.
+        if relation.kind == RelationKind::View {
             self.queue
                 .extend(relation.rule_functions.iter().map(|oid| Step::Call(*oid)));
         }
