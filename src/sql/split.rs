@@ -54,7 +54,8 @@ pub(super) fn split(tokens: &[Token], dialect: Dialect) -> Cut {
                 start = index + 1;
                 body = Body::new(dialect);
             }
-            Tok::Word => body.word(tokens, start, index),
+            // In brackets `begin atomic` is a parameter and its type.
+            Tok::Word if open.is_empty() => body.word(tokens, start, index),
             _ => {}
         }
     }
@@ -122,7 +123,8 @@ impl Body {
     fn word(&mut self, tokens: &[Token], start: usize, index: usize) {
         let kw = tokens[index].kw;
         let position = index - start;
-        if position > 0 && tokens[index - 1].kind == Tok::Dot {
+        // Behind a dot or AS any word is a name: `SELECT 1 AS case`.
+        if position > 0 && (tokens[index - 1].kind == Tok::Dot || tokens[index - 1].kw == Kw::As) {
             return;
         }
         if !self.begun {

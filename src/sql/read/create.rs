@@ -301,7 +301,23 @@ impl Reader<'_> {
         self.expect(Kw::On, "ON")?;
         let table = self.target_name()?;
         self.touch(&table, Access::ALTER);
-        self.lenient()
+        // Expressions of the index are computed for every row, now.
+        while !self.done() && self.kind(0) != Some(Tok::LParen) {
+            self.at += 1;
+        }
+        if !self.done() {
+            let keys = self.group()?;
+            self.expression(keys.0, keys.1)?;
+        }
+        while !self.done() {
+            if self.accept(Kw::Where) {
+                self.expression(self.at, self.end)?;
+                self.rest();
+            } else {
+                self.at += 1;
+            }
+        }
+        Ok(())
     }
 
     fn create_virtual(&mut self) -> Read<()> {

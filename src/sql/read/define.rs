@@ -268,6 +268,7 @@ impl Reader<'_> {
     /// The actions of ALTER TABLE, separated by commas.
     fn alter_actions(&mut self) -> Read<()> {
         self.owner_is_privilege();
+        self.calls_now()?;
         let mut fresh = true;
         while !self.done() {
             if fresh {
@@ -298,6 +299,46 @@ impl Reader<'_> {
                 _ => {}
             }
             self.at += 1;
+        }
+        Ok(())
+    }
+
+    /// `TYPE t USING f(x)`, `ADD … DEFAULT f()`, `ADD … CHECK (f(x))`: called for every row, now.
+    fn calls_now(&mut self) -> Read<()> {
+        let range = (self.at, self.end);
+        let mut adds = false;
+        for index in range.0..range.1 {
+            let runs = match self.kw_at(index) {
+                Kw::Add => {
+                    adds = true;
+                    false
+                }
+                Kw::Alter => {
+                    adds = false;
+                    false
+                }
+                Kw::Default | Kw::Check => adds,
+                Kw::Using => !adds,
+                _ => false,
+            };
+            if runs {
+                let stop = self.within((index + 1, range.1), |reader| {
+                    let ends = |reader: &Self, at: usize| {
+                        let column_constraint = matches!(
+                            reader.kw_at(at),
+                            Kw::Check | Kw::References | Kw::Constraint | Kw::Unique | Kw::Primary
+                        );
+                        column_constraint || reader.kind_at(at) == Tok::Comma
+                    };
+                    Ok(reader.stop(reader.at, ends))
+                })?;
+                let before = self.facts.effects;
+                self.expression(index + 1, stop)?;
+                // Sequences as defaults are everyday; what they change is the sequence.
+                if !before.contains(Effects::WRITES) {
+                    self.facts.effects.remove(Effects::WRITES);
+                }
+            }
         }
         Ok(())
     }

@@ -127,3 +127,14 @@ SELECT count(*) FROM users HAVING count(*) > 1 FOR UPDATE OF users
 SELEC * FROM users
 DELETE FORM users
 EXPLAIN ANALYZE (DELETE FROM t)
+CREATE FUNCTION f(begin atomic) RETURNS int LANGUAGE sql AS 'select 1'; DROP TABLE users; SELECT 1 END
+CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1 AS case; END; DROP TABLE users
+CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT x.case FROM x; END; DROP TABLE users
+ALTER TABLE t ALTER COLUMN a TYPE int USING evil(a)
+ALTER TABLE t ADD COLUMN a int DEFAULT evil(), ALTER b SET DEFAULT nextval('s')
+ALTER TABLE t ADD CONSTRAINT c EXCLUDE USING gist (a WITH &&)
+CREATE INDEX ON t (evil(a), lower(b)) WHERE worse(c)
+SELECT "set_config"('role', 'x', false), U&"set_c\006fnfig"('role', 'y', false)
+SELECT set_config('ro' || 'le', 'x', false), set_config(setting_name => 'role', new_value => 'x', is_local => false)
+SET "role" TO admin
+SET SESSION ROLE admin
