@@ -51,7 +51,6 @@ async fn status(State(sources): State<Sources>) -> axum::Json<Value> {
     page.insert("not_ready_because".to_owned(), json!(problem));
     page.insert("uptime_seconds".to_owned(), json!(totals.uptime.as_secs()));
     page.insert("clients".to_owned(), json!(totals.clients));
-    page.insert("links".to_owned(), json!(totals.links));
     page.insert("statements".to_owned(), json!(totals.statements));
     page.insert("refused".to_owned(), json!(totals.refused));
     page.insert("would_refuse".to_owned(), json!(totals.would_refuse));

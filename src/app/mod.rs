@@ -2,13 +2,322 @@
 //!
 //! Deliberately not here: any decision about a statement, any byte of a protocol.
 //!
-//! Read [`load_policies`] first.
+//! Read [`App::build`] first, then [`App::serve`].
 
+mod backends;
 pub mod errors;
 mod policies;
 pub mod reload;
 pub mod shutdown;
+mod signal;
+mod status;
 pub mod workers;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 pub use policies::{check_policies, diagnostics, load_policies};
 pub use shutdown::{Phase, Shutdown};
+
+use crate::admin::{Admin, Readiness, Sources};
+use crate::config::{Config, Diagnostic};
+use crate::net::Acceptor;
+use crate::policy::Policies;
+use crate::safety::rate::Rates;
+use crate::telemetry::{Event, Recorder, Telemetry};
+
+use backends::Databases;
+use reload::{Reloading, Watch};
+use status::Board;
+use workers::Shared;
+
+/// Why the gate cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// Policies cannot be loaded.
+    #[error("{} problems with the policies", .0.len())]
+    Policies(Vec<Diagnostic>),
+    /// There is nothing to serve, or nobody to serve it to.
+    #[error("{0}")]
+    Nothing(&'static str),
+    /// A database cannot be prepared.
+    #[error("the database `{name}` cannot be used")]
+    Database {
+        /// As configured.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A door cannot be opened.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The operator's door cannot be opened.
+    #[error(transparent)]
+    Admin(#[from] crate::admin::Error),
+    /// A thread or a runtime cannot be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+}
+
+/// What is not in the configuration.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// If policies cannot be loaded, serve all the same and refuse everything.
+    pub start_refusing: bool,
+    /// Notice changed files.
+    pub watch: bool,
+}
+
+/// A gate, built and bound, not yet serving.
+pub struct App {
+    shared: Shared,
+    databases: Arc<Databases>,
+    drain: watch::Sender<bool>,
+    stop: watch::Sender<bool>,
+    /// Accepts, and keeps the catalogs fresh: nothing that a statement waits for.
+    side: Runtime,
+    acceptors: Vec<Acceptor>,
+    addresses: Vec<SocketAddr>,
+    readiness: Arc<Readiness>,
+    board: Arc<Board>,
+    admin: Option<Admin>,
+    options: Options,
+}
+
+impl App {
+    /// Loads all policies, prepares all databases, binds all ports; or says why not.
+    pub fn build(config: Config, options: Options) -> Result<App, AppError> {
+        if config.databases.is_empty() {
+            return Err(AppError::Nothing("no database is configured"));
+        }
+        if config.users.is_empty() {
+            return Err(AppError::Nothing("no user is configured, so nobody could log in"));
+        }
+        let telemetry = Telemetry::new(config.log.statements);
+        let readiness = Arc::new(Readiness::default());
+        let policies = policies_or_refusal(&config, options, &readiness)?;
+        // Before any port is bound: a client must never meet a gate without policies.
+        let side = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("side")
+            .enable_all()
+            .build()
+            .map_err(AppError::Thread)?;
+        let databases = Arc::new(Databases::open(&config, side.handle().clone())?);
+        let acceptors = bind(&config, &side)?;
+        let addresses: Vec<SocketAddr> = acceptors.iter().map(Acceptor::address).collect();
+        let config = Arc::new(ArcSwap::from_pointee(config));
+        let (drain, draining) = watch::channel(false);
+        let (stop, stopping) = watch::channel(false);
+        let shared = Shared {
+            config: config.clone(),
+            policies: policies.clone(),
+            telemetry: telemetry.clone(),
+            rates: Arc::new(Rates::new()),
+            cancels: Arc::default(),
+            backends: databases.current(),
+            drain: draining,
+            stop: stopping,
+            clients: Arc::default(),
+            sessions: Arc::default(),
+            seed: rand::random(),
+        };
+        let board = Arc::new(Board {
+            config: config.clone(),
+            policies: policies.clone(),
+            databases: databases.clone(),
+            addresses: addresses.clone(),
+            last_reload: Default::default(),
+        });
+        let weak = Arc::downgrade(&policies);
+        telemetry.read_gauge("portcullis_policy_sets_alive", move || {
+            weak.upgrade().map_or(0, |policies| policies.sets_alive() as i64)
+        });
+        let weak = Arc::downgrade(&databases);
+        telemetry.read_gauge("portcullis_links", move || weak.upgrade().map_or(0, |databases| databases.links() as i64));
+        let admin = match config.load().admin {
+            Some(address) => {
+                let sources = Sources { telemetry, readiness: readiness.clone(), status: board.clone() };
+                Some(Admin::start(address, sources)?)
+            }
+            None => None,
+        };
+        Ok(App { shared, databases, drain, stop, side, acceptors, addresses, readiness, board, admin, options })
+    }
+
+    /// Addresses of the doors, in the order of the configuration, with the ports that were chosen.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Address of the admin pages.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Admin::address)
+    }
+
+    /// Counters and log.
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.shared.telemetry
+    }
+
+    /// The policies.
+    pub fn policies(&self) -> &Arc<Policies> {
+        &self.shared.policies
+    }
+
+    /// Serves until `shutdown` says so and everybody has left. Blocks: not for async callers.
+    pub fn serve(self, shutdown: &Shutdown) -> Result<(), AppError> {
+        self.run(shutdown, |_| ())
+    }
+
+    /// Serves until Ctrl-C or SIGTERM; SIGHUP reloads. Blocks.
+    pub fn serve_until_signal(self) -> Result<(), AppError> {
+        let shutdown = Shutdown::new();
+        let handle = self.side.handle().clone();
+        self.run(&shutdown, |trigger| {
+            handle.spawn(signal::stop(shutdown.clone()));
+            if let Some(trigger) = trigger {
+                handle.spawn(signal::reload(trigger));
+            }
+        })
+    }
+
+    fn run(
+        mut self,
+        shutdown: &Shutdown,
+        started: impl FnOnce(Option<reload::Trigger>),
+    ) -> Result<(), AppError> {
+        let workers = self.shared.config.load().workers;
+        let (handovers, threads) = workers::start(workers, &self.shared).map_err(AppError::Thread)?;
+        let (closing, closed) = watch::channel(false);
+        let accepting: Vec<_> = std::mem::take(&mut self.acceptors)
+            .into_iter()
+            .map(|acceptor| self.side.spawn(acceptor.run(handovers.clone(), closed.clone())))
+            .collect();
+        drop(handovers);
+        let watch = self.watch()?;
+        let upkeep = self.side.spawn_blocking({
+            let (policies, telemetry, closed) = (self.shared.policies.clone(), self.shared.telemetry.clone(), closed);
+            move || upkeep(&policies, &telemetry.recorder(), &closed)
+        });
+        self.readiness.listening();
+        tracing::info!(addresses = ?self.addresses, "the gate is open");
+        started(watch.as_ref().map(Watch::trigger));
+
+        self.side.block_on(shutdown.reached(Phase::Draining));
+        self.readiness.draining();
+        tracing::info!("draining: no new clients");
+        let _ = closing.send(true);
+        self.side.block_on(async {
+            for door in accepting {
+                let _ = door.await;
+            }
+        });
+        let _ = self.side.block_on(upkeep);
+        // A reload must not swap anything any more.
+        drop(watch);
+        let _ = self.drain.send(true);
+        let patience = self.shared.config.load().limits.drain_timeout;
+        self.side.block_on(leave(&threads, shutdown, patience));
+        let _ = self.stop.send(true);
+        for thread in threads {
+            // A worker that panicked has said so in the log.
+            let _ = thread.join();
+        }
+        tracing::info!("the gate is closed");
+        drop(self.admin);
+        self.side.shutdown_timeout(Duration::from_secs(2));
+        Ok(())
+    }
+
+    fn watch(&self) -> Result<Option<Watch>, AppError> {
+        let config = self.shared.config.load_full();
+        if !self.options.watch || config.path.is_none() {
+            return Ok(None);
+        }
+        let (databases, readiness) = (self.databases.clone(), self.readiness.clone());
+        let reloading = Reloading {
+            config: self.shared.config.clone(),
+            policies: self.shared.policies.clone(),
+            board: self.board.clone(),
+            telemetry: self.shared.telemetry.clone(),
+            databases,
+            readiness,
+        };
+        let watch = Watch::start(policies::files(&config), move || {
+            let recorder = reloading.telemetry.recorder();
+            move || reloading.attempt(&recorder)
+        });
+        watch.map(Some).map_err(AppError::Thread)
+    }
+}
+
+/// Records what policies did wrong beside the path of statements.
+fn upkeep(policies: &Policies, recorder: &Recorder, closed: &watch::Receiver<bool>) {
+    while !*closed.borrow() {
+        for (policy, fault) in policies.take_faults() {
+            recorder.emit(&Event::PolicyFault {
+                policy: &policy,
+                fault: fault.kind.name(),
+                message: &fault.message,
+                incident: None,
+            });
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn policies_or_refusal(
+    config: &Config,
+    options: Options,
+    readiness: &Readiness,
+) -> Result<Arc<Policies>, AppError> {
+    match load_policies(config) {
+        Ok(policies) => Ok(policies),
+        Err(list) if options.start_refusing => {
+            for problem in &list {
+                tracing::error!("{}", problem.to_string().trim_end());
+            }
+            tracing::error!("policies cannot be loaded: every statement is refused until they can");
+            readiness.refusing(true);
+            Policies::refusing(config).map_err(|errors| AppError::Policies(diagnostics(&errors, config)))
+        }
+        Err(list) => Err(AppError::Policies(list)),
+    }
+}
+
+fn bind(config: &Config, side: &Runtime) -> Result<Vec<Acceptor>, AppError> {
+    let _inside = side.enter();
+    config
+        .listen
+        .iter()
+        .map(|door| {
+            Acceptor::bind(door.address).map_err(|source| AppError::Listen { address: door.address, source })
+        })
+        .collect()
+}
+
+/// Returns when all workers have ended, or patience has.
+async fn leave(threads: &[std::thread::JoinHandle<()>], shutdown: &Shutdown, patience: Duration) {
+    let ended = async {
+        while !threads.iter().all(std::thread::JoinHandle::is_finished) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        () = ended => {}
+        () = shutdown.patience_ends(patience) => {}
+    }
+}

@@ -1,8 +1,9 @@
 //! Policies of a configuration, and their complaints as diagnostics.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::{self, Config, Diagnostic, Source};
+use crate::config::{self, Config, Diagnostic, Plugin, Source};
 use crate::policy::{LoadError, Policies};
 
 /// Loads all policies, or says everything that is wrong with them.
@@ -73,6 +74,18 @@ fn dotted(pointer: &str) -> String {
     out
 }
 
+/// Files that a change of must be noticed: the configuration, plugins, secrets are read with it.
+pub(super) fn files(config: &Config) -> Vec<PathBuf> {
+    let plugins = config
+        .policies
+        .iter()
+        .filter_map(|policy| match &policy.plugin {
+            Plugin::File(path) => Some(path.clone()),
+            Plugin::BuiltIn(_) => None,
+        });
+    config.path.iter().cloned().chain(plugins).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,5 +115,16 @@ mod tests {
             "error: policy `honeytoken`, setting `tables[1]`: expected a string\n --> p.toml:3:29\n\
              3 | settings = { tables = [\"a\", 5] }\n  |                             ^ write a name\n"
         );
+    }
+
+    #[test]
+    fn the_examples_are_correct() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+        for name in ["postgres.toml", "agents.toml"] {
+            let shown = |list: Vec<Diagnostic>| list.iter().map(Diagnostic::to_string).collect::<String>();
+            let config = config::load_without_secrets(&folder.join(name)).unwrap_or_else(|list| panic!("{}", shown(list)));
+            assert_eq!(shown(config.warnings.clone()), "");
+            assert_eq!(shown(check_policies(&config)), "");
+        }
     }
 }

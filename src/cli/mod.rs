@@ -8,12 +8,14 @@
 //! Read [`main`] first.
 
 mod check;
+mod demo;
 mod explain;
 mod init;
 mod plugin;
 mod plugin_build;
 mod policies;
 mod refusals;
+mod run;
 mod terminal;
 
 use std::process::ExitCode;
@@ -43,8 +45,10 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(init::Init),
+    Run(run::Run),
     Check(check::Check),
     Explain(explain::Explain),
+    Demo(demo::Demo),
     Refusals(refusals::Refusals),
     Policies(policies::Policies),
     Plugin(plugin::Plugin),
@@ -54,8 +58,10 @@ enum Command {
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Init(arguments) => init::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Refusals(arguments) => refusals::run(&arguments),
         Command::Policies(arguments) => policies::run(&arguments),
         Command::Plugin(arguments) => plugin::run(&arguments),

@@ -63,13 +63,20 @@ pub struct Policies {
 impl Policies {
     /// Compiles, configures and tries all policies.
     pub fn load(config: &Config) -> Result<Arc<Policies>, Vec<LoadError>> {
+        let policies = Policies::refusing(config)?;
+        policies.reload(config)?;
+        Ok(policies)
+    }
+
+    /// No policies: every statement is refused until a reload succeeds.
+    pub fn refusing(config: &Config) -> Result<Arc<Policies>, Vec<LoadError>> {
         let engine = Engine::new(cache_folder(config).as_deref())
             .map_err(|message| vec![LoadError::general(message)])?;
         let keeper =
             Keeper::start().map_err(|error| vec![LoadError::general(error.to_string())])?;
         let (ids, alive) = (Arc::new(ChainIds::default()), Arc::new(()));
         let empty = PolicySet::new(0, Vec::new(), ids.clone(), alive.clone());
-        let policies = Policies {
+        Ok(Arc::new(Policies {
             engine,
             keeper,
             ids,
@@ -77,9 +84,7 @@ impl Policies {
             current: ArcSwap::from_pointee(empty),
             versions: AtomicU64::new(0),
             reloading: Mutex::new(()),
-        };
-        policies.reload(config)?;
-        Ok(Arc::new(policies))
+        }))
     }
 
     /// Loads again and swaps the whole set, or changes nothing. Takes as long

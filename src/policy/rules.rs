@@ -7,6 +7,9 @@ use crate::model::{Problem, Refusal, Statement, Traits};
 
 /// A refusal that no policy can lift.
 pub(super) fn refuse(asked: &Asked<'_>) -> Option<Refusal> {
+    if asked.set.generation() == 0 {
+        return Some(no_policies());
+    }
     if let Some(problem) = asked.analysis_problem {
         return Some(unreadable(problem));
     }
@@ -16,6 +19,12 @@ pub(super) fn refuse(asked: &Asked<'_>) -> Option<Refusal> {
     }
     let harmless = traits.contains(Traits::HARMLESS) && !traits.contains(Traits::UNEXPLAINED_WRITE);
     (!harmless).then(|| opaque(asked.statement))
+}
+
+/// The set before the first one: the gate was told to start though its policies do not load.
+fn no_policies() -> Refusal {
+    let message = "the gate has no policies and refuses every statement";
+    Refusal::gate("no-policies", sqlstate::POLICY_FAULT, message).hint("ask an operator to look at the gate's log")
 }
 
 fn unreadable(problem: &Problem) -> Refusal {

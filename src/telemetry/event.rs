@@ -66,20 +66,6 @@ pub enum Event<'a> {
         /// Why: all diagnostics.
         reason: &'a str,
     },
-    /// A connection to a server is open.
-    LinkOpened {
-        /// Database.
-        database: &'a str,
-        /// Server user.
-        user: &'a str,
-    },
-    /// A connection to a server is closed.
-    LinkClosed {
-        /// Database.
-        database: &'a str,
-        /// Why, in a word: `idle`, `broken`, `reset-failed`, `drained`.
-        reason: &'static str,
-    },
     /// A connection to a server could not be opened.
     LinkFailed {
         /// Database.
@@ -104,8 +90,6 @@ impl Event<'_> {
             }
             Event::ReloadDone { .. } => shard.rare(Family::Reloads, "ok", "", ""),
             Event::ReloadFailed { .. } => shard.rare(Family::Reloads, "failed", "", ""),
-            Event::LinkOpened { .. } => shard.links_opened.add(1),
-            Event::LinkClosed { .. } => shard.links_closed.add(1),
             Event::LinkFailed { .. } => shard.rare(Family::LinksFailed, "", "", ""),
         }
     }
@@ -153,12 +137,6 @@ impl Event<'_> {
             }
             Event::ReloadFailed { reason } => {
                 tracing::error!(target: "portcullis::reload", reason, "reload failed, nothing changed");
-            }
-            Event::LinkOpened { database, user } => {
-                tracing::debug!(target: "portcullis::link", database, user, "server connection opened");
-            }
-            Event::LinkClosed { database, reason } => {
-                tracing::debug!(target: "portcullis::link", database, reason, "server connection closed");
             }
             Event::LinkFailed { database, message } => {
                 tracing::error!(target: "portcullis::link", database, detail = message, "no connection to the server");

@@ -145,12 +145,6 @@ pub const METRICS: &[Metric] = {
             "Connections to database servers.",
         ),
         metric(
-            "portcullis_links_opened_total",
-            Counter,
-            &[],
-            "Connections to database servers opened.",
-        ),
-        metric(
             "portcullis_links_failed_total",
             Counter,
             &[],
@@ -331,12 +325,11 @@ impl Families {
             shard.remembered.get(),
         );
         self.add("portcullis_verdicts_total", &["judged"], shard.judged.get());
-        let plain: [(&'static str, &Count); 5] = [
+        let plain: [(&'static str, &Count); 4] = [
             ("portcullis_wasm_calls_total", &shard.wasm_calls),
             ("portcullis_rows_returned_total", &shard.rows_returned),
             ("portcullis_rows_changed_total", &shard.rows_changed),
             ("portcullis_connections_total", &shard.connections_opened),
-            ("portcullis_links_opened_total", &shard.links_opened),
         ];
         for (name, count) in plain {
             self.add(name, &[], count.get());
@@ -350,10 +343,6 @@ impl Families {
             .values
             .entry(("portcullis_clients", Vec::new()))
             .or_default() += open(&shard.connections_opened, &shard.connections_closed);
-        *self
-            .values
-            .entry(("portcullis_links", Vec::new()))
-            .or_default() += open(&shard.links_opened, &shard.links_closed);
         for ((family, a, b, c), count) in shard.rare_counts() {
             match family {
                 Family::Refusals => self.add("portcullis_refusals_total", &[&a, &b], count),

@@ -125,7 +125,6 @@ impl Telemetry {
             would_refuse: sum(&|s| s.outcome(Outcome::Monitored)),
             clients: sum(&|s| s.connections_opened.get())
                 .saturating_sub(sum(&|s| s.connections_closed.get())),
-            links: sum(&|s| s.links_opened.get()).saturating_sub(sum(&|s| s.links_closed.get())),
             uptime: self.inner.started.elapsed(),
         }
     }
@@ -147,8 +146,6 @@ pub struct Totals {
     pub would_refuse: u64,
     /// Clients connected now.
     pub clients: u64,
-    /// Server connections open now.
-    pub links: u64,
     /// Time since the start.
     pub uptime: std::time::Duration,
 }

@@ -2,7 +2,7 @@
 
 use tracing::{Level, enabled};
 
-use crate::model::{Client, Refusal, Severity, Statement, Verdict};
+use crate::model::{Client, Effects, Refusal, Severity, Statement, Verdict};
 
 /// Everything the gate knows about a statement when it is through with it.
 pub struct Record<'a> {
@@ -34,6 +34,17 @@ pub struct Record<'a> {
     pub incident: Option<&'a str>,
     /// SQLSTATE, when it ended with an error.
     pub sqlstate: Option<&'a str>,
+}
+
+impl Record<'_> {
+    /// Rows changed by something that can change rows: the tag of a SELECT has a number too.
+    pub(super) fn changed(&self) -> Option<u64> {
+        let effects = Effects::WRITES | Effects::CODE;
+        let may = self
+            .statement
+            .is_some_and(|s| s.facts.effects.intersects(effects) || s.facts.is_opaque());
+        self.rows_changed.filter(|_| may)
+    }
 }
 
 /// How a statement came.
@@ -165,7 +176,7 @@ macro_rules! line {
             incident = record.incident,
             remembered = record.remembered,
             rows_returned = record.rows_returned,
-            rows_changed = record.rows_changed,
+            rows_changed = record.changed(),
             analyze_us = micros[0],
             decide_us = micros[1],
             prepare_us = micros[2],

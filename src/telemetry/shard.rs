@@ -111,8 +111,6 @@ pub(super) struct Shard {
     pub(super) rows_changed: Count,
     pub(super) connections_opened: Count,
     pub(super) connections_closed: Count,
-    pub(super) links_opened: Count,
-    pub(super) links_closed: Count,
     /// Only touched when something was refused or went wrong.
     rare: Mutex<Rare>,
 }
@@ -136,8 +134,6 @@ impl Shard {
             rows_changed: Count::default(),
             connections_opened: Count::default(),
             connections_closed: Count::default(),
-            links_opened: Count::default(),
-            links_closed: Count::default(),
             rare: Mutex::default(),
         }
     }
@@ -155,7 +151,7 @@ impl Shard {
             }
         }
         self.rows_returned.add(record.rows_returned);
-        self.rows_changed.add(record.rows_changed.unwrap_or(0));
+        self.rows_changed.add(record.changed().unwrap_or(0));
         if let Some(verdict) = record.verdict {
             if record.remembered {
                 self.remembered.add(1);

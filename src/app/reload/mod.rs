@@ -3,6 +3,8 @@
 //! Deliberately not here: what a configuration means, how policies are
 //! compiled. Read [`watch::Watch::start`] first.
 
+mod apply;
 pub mod watch;
 
+pub(super) use apply::Reloading;
 pub use watch::{Trigger, Watch};

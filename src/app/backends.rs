@@ -1,0 +1,167 @@
+//! Databases as configured, opened; and opened anew where a reload changed them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use crate::backend::postgres::catalog::{Catalog, Pace};
+use crate::backend::postgres::login::Target;
+use crate::backend::postgres::pool::LinkPool;
+use crate::backend::sqlite::{Engine, Options};
+use crate::config::{Backend, Config, Database, PostgresBackend};
+use crate::gate::session::Source;
+use crate::gate::{Backends, Behind};
+
+use super::AppError;
+
+/// All databases.
+pub(super) struct Databases {
+    current: Arc<ArcSwap<Backends>>,
+    open: Mutex<HashMap<Arc<str>, Open>>,
+    side: Handle,
+}
+
+/// One database, with what it was opened from.
+struct Open {
+    config: Arc<Database>,
+    behind: Behind,
+    /// Keeps the catalog fresh.
+    task: Option<JoinHandle<()>>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+impl Databases {
+    /// Opens all. No server has to be reachable yet.
+    pub(super) fn open(config: &Config, side: Handle) -> Result<Databases, AppError> {
+        let databases = Databases {
+            current: Arc::default(),
+            open: Mutex::default(),
+            side,
+        };
+        databases.swap(databases.prepare(config)?);
+        Ok(databases)
+    }
+
+    /// What sessions look a name up in.
+    pub(super) fn current(&self) -> Arc<ArcSwap<Backends>> {
+        self.current.clone()
+    }
+
+    /// Opens what is new or different; what is as before is left out. Changes nothing yet.
+    pub(super) fn prepare(&self, config: &Config) -> Result<Prepared, AppError> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut fresh = Vec::new();
+        for database in &config.databases {
+            if open
+                .get(&database.name)
+                .is_none_or(|known| known.config != *database)
+            {
+                fresh.push(self.one(database)?);
+            }
+        }
+        Ok(Prepared {
+            fresh,
+            names: config
+                .databases
+                .iter()
+                .map(|database| database.name.clone())
+                .collect(),
+        })
+    }
+
+    /// Takes over what was prepared. Sessions that are connected keep what they have.
+    pub(super) fn swap(&self, prepared: Prepared) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|name, _| prepared.names.contains(name));
+        for database in prepared.fresh {
+            open.insert(database.config.name.clone(), database);
+        }
+        let all = open
+            .iter()
+            .map(|(name, database)| (name.clone(), database.behind.clone()))
+            .collect();
+        self.current.store(Arc::new(Backends(all)));
+    }
+
+    /// Connections to servers that are open now.
+    pub(super) fn links(&self) -> usize {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let links = open.values().map(|database| match &database.behind {
+            Behind::Postgres(source) => source.pool.links_on_loan() + source.pool.idle_links(),
+            Behind::Sqlite(engine) => engine.in_use(),
+        });
+        links.sum()
+    }
+
+    fn one(&self, database: &Arc<Database>) -> Result<Open, AppError> {
+        let unusable = |source: Box<dyn std::error::Error + Send + Sync>| AppError::Database {
+            name: database.name.to_string(),
+            source,
+        };
+        let (behind, task) = match &database.backend {
+            Backend::Sqlite { path } => {
+                let options = Options {
+                    max: database.pool.max.max(Options::new(None).max),
+                    wait: database.pool.wait_timeout,
+                    ..Options::new(path.clone())
+                };
+                (
+                    Behind::Sqlite(Engine::open(options).map_err(|error| unusable(error.into()))?),
+                    None,
+                )
+            }
+            Backend::Postgres(postgres) => {
+                // The catalog's pool wants to be made inside a runtime.
+                let _inside = self.side.enter();
+                let pace = Pace {
+                    connect_timeout: database.pool.connect_timeout,
+                    ..Pace::default()
+                };
+                let catalog =
+                    Catalog::new(postgres, pace).map_err(|error| unusable(error.into()))?;
+                let task = self.side.spawn(catalog.clone().run());
+                let pool = LinkPool::new(database.pool.clone());
+                (
+                    Behind::Postgres(Source {
+                        pool,
+                        catalog,
+                        target: target(postgres, database),
+                    }),
+                    Some(task),
+                )
+            }
+        };
+        Ok(Open {
+            config: database.clone(),
+            behind,
+            task,
+        })
+    }
+}
+
+/// Databases that are open but not yet in use.
+pub(super) struct Prepared {
+    fresh: Vec<Open>,
+    names: Vec<Arc<str>>,
+}
+
+fn target(backend: &PostgresBackend, database: &Database) -> Target {
+    Target {
+        host: backend.host.clone(),
+        port: backend.port,
+        database: backend.database.clone(),
+        user: backend.user.clone(),
+        password: backend.password.clone(),
+        timeout: database.pool.connect_timeout,
+    }
+}

@@ -1,0 +1,151 @@
+//! Load, validate, compile everything, one swap; else nothing changes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::admin::Readiness;
+use crate::app::backends::Databases;
+use crate::app::policies::{diagnostics, files};
+use crate::app::status::Board;
+use crate::config::{self, Config, Diagnostic};
+use crate::policy::{Policies, ReloadReport};
+use crate::telemetry::{Event, Recorder, Telemetry};
+
+/// What a reload works on.
+pub(in crate::app) struct Reloading {
+    pub(in crate::app) config: Arc<ArcSwap<Config>>,
+    pub(in crate::app) policies: Arc<Policies>,
+    pub(in crate::app) board: Arc<Board>,
+    pub(in crate::app) telemetry: Telemetry,
+    pub(in crate::app) databases: Arc<Databases>,
+    pub(in crate::app) readiness: Arc<Readiness>,
+}
+
+impl Reloading {
+    /// One attempt. Returns the files to watch from now on.
+    pub(in crate::app) fn attempt(&self, recorder: &Recorder) -> Vec<PathBuf> {
+        let current = self.config.load_full();
+        let Some(path) = current.path.as_deref() else {
+            return files(&current);
+        };
+        let config = match config::load(path) {
+            Ok(config) => config,
+            Err(list) => {
+                self.failed(recorder, &list);
+                return files(&current);
+            }
+        };
+        match self.swap(&config) {
+            Ok(report) => self.done(recorder, &current, config, &report),
+            Err(list) => {
+                self.failed(recorder, &list);
+                // The plugin that is wrong now may be put right without the configuration changing.
+                let mut watched = files(&current);
+                watched.extend(files(&config));
+                watched.sort();
+                watched.dedup();
+                watched
+            }
+        }
+    }
+
+    /// Everything that can fail comes before anything that changes.
+    fn swap(&self, config: &Config) -> Result<ReloadReport, Vec<Diagnostic>> {
+        let nothing = |what: &str| {
+            Err(vec![Diagnostic::error(format!(
+                "no {what} is configured any more"
+            ))])
+        };
+        if config.databases.is_empty() {
+            return nothing("database");
+        }
+        if config.users.is_empty() {
+            return nothing("user");
+        }
+        let databases = self
+            .databases
+            .prepare(config)
+            .map_err(|error| vec![chain(&error)])?;
+        let report = self
+            .policies
+            .reload(config)
+            .map_err(|errors| diagnostics(&errors, config))?;
+        self.databases.swap(databases);
+        Ok(report)
+    }
+
+    fn done(
+        &self,
+        recorder: &Recorder,
+        old: &Config,
+        new: Config,
+        report: &ReloadReport,
+    ) -> Vec<PathBuf> {
+        for warning in &new.warnings {
+            tracing::warn!(target: "portcullis::reload", "{}", warning.message);
+        }
+        if needs_restart(old, &new) {
+            tracing::warn!(
+                target: "portcullis::reload",
+                "changes to listen, admin, workers, limits and state_dir take effect at the next start"
+            );
+        }
+        self.telemetry.log_statements(new.log.statements);
+        let new = Arc::new(new);
+        self.config.store(new.clone());
+        self.readiness.refusing(false);
+        self.board.reloaded(None);
+        recorder.emit(&Event::ReloadDone {
+            generation: report.generation,
+            summary: &summary(report),
+        });
+        files(&new)
+    }
+
+    fn failed(&self, recorder: &Recorder, list: &[Diagnostic]) {
+        let reason: String = list.iter().map(Diagnostic::to_string).collect();
+        self.board.reloaded(Some(reason.clone()));
+        recorder.emit(&Event::ReloadFailed {
+            reason: reason.trim_end(),
+        });
+    }
+}
+
+/// An error with its causes in one line.
+fn chain(error: &dyn std::error::Error) -> Diagnostic {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    Diagnostic::error(text)
+}
+
+fn needs_restart(old: &Config, new: &Config) -> bool {
+    old.listen != new.listen
+        || old.admin != new.admin
+        || old.workers != new.workers
+        || old.limits != new.limits
+        || old.state_dir != new.state_dir
+}
+
+fn summary(report: &ReloadReport) -> String {
+    let lists = [
+        ("added", &report.added),
+        ("changed", &report.changed),
+        ("removed", &report.removed),
+    ];
+    let parts: Vec<String> = lists
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(what, names)| format!("{what}: {}", names.join(", ")))
+        .collect();
+    if parts.is_empty() {
+        "policies unchanged".to_owned()
+    } else {
+        parts.join("; ")
+    }
+}
