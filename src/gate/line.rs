@@ -158,7 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             values: values.map_or(Values::Unknown, Values::Known),
             opaque: self.worker.config.load().analysis.opaque,
         };
-        match self.worker.judge.borrow_mut().decide(&asked) {
+        match self.worker.decide(&asked) {
             Outcome::Permit(permit) => Decided::Permit(permit),
             Outcome::Refuse(refused) => Decided::Refuse(Box::new(refused)),
             Outcome::NeedsValues => Decided::NeedsValues,
@@ -293,7 +293,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             statement: Some(statement),
             text: &statement.text,
             outcome,
-            refusal: None,
+            refusal: permit.monitored().and_then(|verdict| verdict.refusal.as_ref()),
             verdict: Some(permit.verdict()),
             remembered: permit.remembered(),
             timings: Timings {

@@ -36,7 +36,7 @@ use crate::backend::postgres;
 use crate::backend::sqlite::Engine;
 use crate::config::{Config, Database, User};
 use crate::model::Client;
-use crate::policy::Judge;
+use crate::policy::{Asked, Judge, Outcome};
 use crate::safety::plan::PlanCache;
 use crate::safety::rate::Rates;
 use crate::telemetry::{Event, Recorder};
@@ -102,6 +102,29 @@ impl Worker {
             sessions,
             drain,
         })
+    }
+}
+
+impl Worker {
+    /// Stage two: may this statement run? Counts what it cost, and records what policies did wrong.
+    pub fn decide(&self, asked: &Asked<'_>) -> Outcome {
+        let mut judge = self.judge.borrow_mut();
+        let outcome = judge.decide(asked);
+        self.recorder.judge_totals(judge.calls());
+        let faults = match &outcome {
+            Outcome::Permit(permit) => permit.faults(),
+            Outcome::Refuse(refused) => &refused.faults,
+            Outcome::Respond(_) | Outcome::NeedsValues => &[],
+        };
+        for (policy, fault) in faults {
+            self.recorder.emit(&Event::PolicyFault {
+                policy,
+                fault: fault.kind.name(),
+                message: &fault.message,
+                incident: None,
+            });
+        }
+        outcome
     }
 }
 

@@ -162,6 +162,15 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let target = source.target_for(&arrival.user);
+    if let Some(role) = &arrival.user.set_role {
+        // As a start-up parameter it is also what RESET ALL and DISCARD ALL return to.
+        arrival
+            .parameters
+            .retain(|(name, _)| !name.eq_ignore_ascii_case("role"));
+        arrival
+            .parameters
+            .push(("role".to_owned(), role.to_string()));
+    }
     let key = LinkKey {
         user: target.user.clone(),
         parameters: arrival.parameters.clone().into(),
@@ -169,6 +178,12 @@ where
     let loan = match source.pool.take(key, &target).await {
         Ok(loan) => loan,
         Err(error) => {
+            let message = error.to_string();
+            let database = &arrival.database.name;
+            worker.recorder.emit(&crate::telemetry::Event::LinkFailed {
+                database,
+                message: &message,
+            });
             let mut out = BytesMut::new();
             encode::error(&mut out, &no_link(&error));
             let _ = arrival.stream.write_all(&out).await;

@@ -117,6 +117,11 @@ impl Judge {
         self.policies.current()
     }
 
+    /// Calls into WebAssembly so far.
+    pub fn calls(&self) -> u64 {
+        self.stats.calls
+    }
+
     /// Counters of this worker.
     pub fn stats(&self) -> Stats {
         Stats {

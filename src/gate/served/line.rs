@@ -323,7 +323,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             values: values.map_or(Values::Unknown, Values::Known),
             opaque: self.worker.config.load().analysis.opaque,
         };
-        match self.worker.judge.borrow_mut().decide(&asked) {
+        match self.worker.decide(&asked) {
             Outcome::Permit(permit) => Ok(Decided::Permit(permit)),
             Outcome::Refuse(refused) => Err(Stop::Refused(Box::new(refused))),
             Outcome::Respond(responded) => Ok(Decided::Respond(responded)),
