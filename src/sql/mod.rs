@@ -22,7 +22,7 @@ mod settings;
 pub mod shape;
 mod split;
 
-pub use ast::ast_image;
+pub use ast::{AST_KINDS, AST_VERSION, ast_image};
 pub use explain::explain_json;
 
 use crate::model::{Analysis, Dialect};

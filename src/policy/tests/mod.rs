@@ -5,5 +5,6 @@ mod defaults;
 mod faults;
 mod loading;
 mod modes;
+mod registry;
 mod remembering;
 mod support;
