@@ -15,10 +15,10 @@ use super::terminal::{self, Paint, say};
 /// Serves an embedded sample database behind the default policies.
 #[derive(Debug, clap::Args)]
 pub(super) struct Demo {
-    /// Where to listen; without it, the first free port from 6432 on
+    /// Where to listen; else the first free port from 6432
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
-    /// File for the sample database; it is created if it is not there
+    /// File for the sample database, created if missing
     #[arg(long, value_name = "FILE")]
     db: Option<PathBuf>,
     /// Log every statement

@@ -12,7 +12,7 @@ use super::terminal::{self, Paint, say};
 /// Writes a commented configuration in monitor mode, and checks it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Init {
-    /// The database: postgres://user:password@host:port/database or sqlite:PATH
+    /// postgres://user:password@host:port/database or sqlite:PATH
     #[arg(long, value_name = "URL")]
     backend: String,
     /// File to write

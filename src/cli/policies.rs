@@ -12,7 +12,7 @@ use super::terminal::{self, Paint, say, table};
 /// Lists the policies of a configuration, in order.
 #[derive(Debug, clap::Args)]
 pub(super) struct Policies {
-    /// The configuration; without it the default policies are shown
+    /// The configuration; else the default policies are shown
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// One JSON object a line, with settings

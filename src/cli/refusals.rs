@@ -18,7 +18,7 @@ const ANSWER_BYTES_MAX: u64 = 4 << 20;
 /// Shows what a running gate refused, or would have refused.
 #[derive(Debug, clap::Args)]
 pub(super) struct Refusals {
-    /// The configuration of the gate; its admin address is asked
+    /// Configuration of the gate; its admin address is asked
     #[arg(long, value_name = "FILE", required_unless_present = "admin")]
     config: Option<PathBuf>,
     /// The admin address of the gate

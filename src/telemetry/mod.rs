@@ -14,6 +14,7 @@
 mod event;
 mod incident;
 pub mod log;
+mod mask;
 mod metrics;
 mod record;
 mod shard;

@@ -2,6 +2,7 @@
 
 use tracing::{Level, enabled};
 
+use super::mask::masked;
 use crate::model::{Client, Effects, Refusal, Severity, Statement, Verdict};
 
 /// Everything the gate knows about a statement when it is through with it.
@@ -183,7 +184,7 @@ macro_rules! line {
             execute_us = micros[3],
             verify_us = micros[4],
             text_bytes = record.text.len(),
-            statement = record.statement.map(|s| shown(&s.normalized)),
+            statement = record.statement.map(|s| masked(shown(&s.normalized))),
             $message
         );
     }};
@@ -210,7 +211,7 @@ fn alert_line(record: &Record<'_>, rule: &str, severity: Severity) {
     let client = record.client;
     let address = client.address.map(tracing::field::display);
     let (session, user, database) = (record.session, &*client.user, &*client.database);
-    let statement = record.statement.map(|s| shown(&s.normalized));
+    let statement = record.statement.map(|s| masked(shown(&s.normalized)));
     let severity_name = severity.name();
     match severity {
         Severity::Info => {

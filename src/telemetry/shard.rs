@@ -9,6 +9,7 @@ use crate::model::code::Kind;
 use crate::model::{Refusal, RequirementKind};
 
 use super::lock;
+use super::mask::masked;
 use super::record::{Outcome, Record, STAGES, shown};
 
 /// Label pairs kept per worker; rules come from plugins, and one that invents
@@ -197,7 +198,7 @@ impl Shard {
             refusal: refusal.clone(),
             statement: record
                 .statement
-                .map(|s| shown(&s.normalized).to_owned())
+                .map(|s| masked(shown(&s.normalized)))
                 .unwrap_or_default(),
             incident: record.incident.map(str::to_owned),
         });

@@ -16,7 +16,7 @@ use crate::backend::rows::{Column, Value};
 use crate::backend::sqlite::{self, Described, Done, Event, Order, Reach};
 use crate::model::refusal::{Disguise, sqlstate};
 use crate::model::{
-    Access, Analysis, BindValue, Client, Facts, Kind, Problem, Refusal, Relation, Statement,
+    Access, Analysis, BindValue, Client, Dialect, Facts, Kind, Problem, Refusal, Relation, Statement,
     UserFacing, UserMessage, Verdict, Via,
 };
 use crate::policy::missing_relation;
@@ -292,14 +292,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !opaque(&first) {
             return first;
         }
-        let second = analyze(
+        let mut second = analyze(
             text,
             Lexer {
                 text_bytes_max,
                 ..Lexer::POSTGRES
             },
         );
-        if opaque(&second) { first } else { second }
+        if opaque(&second) {
+            return first;
+        }
+        for statement in &mut second.statements {
+            // Read as PostgreSQL, but what will run it is SQLite, and policies ask for that.
+            if let Some(statement) = Arc::get_mut(statement) {
+                statement.dialect = Dialect::Sqlite;
+            }
+        }
+        second
     }
 
     pub(super) fn policies(&self) -> Arc<PolicySet> {
