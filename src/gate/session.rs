@@ -30,6 +30,8 @@ use crate::wire::postgres::encode;
 const HIGH_WATER: usize = 256 * 1024;
 /// Room made in a buffer before a read.
 const READ_SIZE: usize = 16 * 1024;
+/// How long the first client waits for the catalog.
+const FIRST_CATALOG_WAIT: Duration = Duration::from_secs(5);
 /// Time a cancel request of the gate may take.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -41,6 +43,8 @@ pub(super) enum Step {
     Overflow,
     /// Nothing is expected from the server any more.
     Settled,
+    /// The gate is shutting down and nothing is going on.
+    Drained,
     /// The client said goodbye, or closed the connection.
     Goodbye,
 }
@@ -113,6 +117,7 @@ pub struct Session<S> {
     /// Answer to an exchange of our own.
     pub(super) own: super::own::Answer,
     client_gone: bool,
+    draining: bool,
 }
 
 /// Where a session's links come from.
@@ -191,7 +196,18 @@ where
             return Err(error.into());
         }
     };
+    // Limits need to know the tables: the first client after a start waits for them.
+    if source.catalog.snapshot().is_none() {
+        let _ = source.catalog.fresh(FIRST_CATALOG_WAIT).await;
+    }
     let mut session = Session::new(arrival, worker, source.catalog, loan).await;
+    if session.unsafe_encoding {
+        session.outbox.clear();
+        let message = UserMessage::fatal("0A000", "this client_encoding is not supported by the gate")
+            .hint("Connect with client_encoding set to UTF8.");
+        encode::error(&mut session.outbox, &message);
+        return session.leave(Ok(())).await;
+    }
     let result = session.run().await;
     session.leave(result).await
 }
@@ -301,6 +317,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             ddl: false,
             own: super::own::Answer::default(),
             client_gone: false,
+            draining: false,
         };
         let parameters = session.loan.link.about.parameters.clone();
         for (name, value) in &parameters {
@@ -316,12 +333,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let step = tokio::select! {
                 biased;
                 step = poll_fn(|cx| self.poll_move(cx, Mode::Serve)) => step?,
-                _ = drain.wait_for(|drain| *drain), if self.is_idle() => return Err(Error::Draining),
+                _ = drain.wait_for(|drain| *drain), if !self.draining => {
+                    self.draining = true;
+                    continue;
+                }
             };
             match step {
                 Step::Job(job) => self.do_job(*job).await?,
                 Step::Overflow => self.stop_statement().await?,
                 Step::Settled => {}
+                Step::Drained => return Err(Error::Draining),
                 Step::Goodbye => return Ok(()),
             }
         }
@@ -347,7 +368,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Step::Goodbye => {
                     return Err(Error::ClientGone(io::ErrorKind::UnexpectedEof.into()));
                 }
-                Step::Job(_) | Step::Settled => {}
+                Step::Job(_) | Step::Settled | Step::Drained => {}
             }
         }
         Ok(())
@@ -379,9 +400,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let mut progress = false;
             progress |= self.write_link(cx)?;
             progress |= self.write_client(cx)?;
-            if self.client_gone && mode == Mode::Serve && self.queue.is_empty() {
-                return Poll::Ready(Ok(Step::Goodbye));
-            }
             if self.client_gone && self.queue.is_empty() {
                 return Poll::Ready(Ok(Step::Goodbye));
             }
@@ -395,6 +413,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 progress |= self.read_client(cx)?;
             }
             if !progress {
+                if self.draining && mode == Mode::Serve && self.is_idle() {
+                    return Poll::Ready(Ok(Step::Drained));
+                }
                 return Poll::Pending;
             }
         }

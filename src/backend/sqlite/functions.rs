@@ -87,7 +87,7 @@ fn constants(connection: &Connection, identity: &Identity) -> Result<()> {
         // Not deterministic: every statement has a time of its own.
         connection.create_scalar_function(name, 0, flags(), |_| {
             Ok(jiff::Timestamp::now()
-                .strftime("%Y-%m-%d %H:%M:%S%.6f+00")
+                .strftime("%Y-%m-%d %H:%M:%S%.6f+00:00")
                 .to_string())
         })?;
     }
@@ -125,6 +125,10 @@ fn catalog(connection: &Connection, identity: &Identity, names: &Names) -> Resul
         ("col_description", 2),
         ("shobj_description", 2),
         ("pg_partition_ancestors", 1),
+        ("pg_get_function_result", 1),
+        ("pg_get_function_arguments", 1),
+        ("pg_get_function_identity_arguments", 1),
+        ("pg_get_ruledef", 2),
     ] {
         add(connection, name, arguments, |_| Ok(None::<String>))?;
     }
@@ -338,6 +342,10 @@ fn values(connection: &Connection) -> Result<()> {
             field_of(&field.to_ascii_lowercase(), &moment).map(Some)
         })?;
     }
+    add(connection, "pg_date", 1, |c| match text(c, 0)? {
+        Some(text) => moment(&text).map(|at| Some(at.date().to_string())),
+        None => Ok(None),
+    })?;
     add(connection, "date_trunc", 2, |c| {
         let (Some(field), Some(moment)) = (text(c, 0)?, text(c, 1)?) else {
             return Ok(None);
@@ -464,7 +472,10 @@ fn array_json(text: &str) -> String {
 
 fn moment(text: &str) -> Result<jiff::civil::DateTime> {
     let plain = text.trim().trim_end_matches('Z');
-    let plain = plain.strip_suffix("+00").unwrap_or(plain);
+    let plain = plain
+        .strip_suffix("+00:00")
+        .or_else(|| plain.strip_suffix("+00"))
+        .unwrap_or(plain);
     plain.parse().map_err(|_| {
         failure(format!(
             "invalid input syntax for type timestamp: \"{text}\""

@@ -229,11 +229,13 @@ pub fn column_name(item: &Item<'_, '_>) -> String {
 
 fn derived_name(expression: &[Token<'_>]) -> Option<String> {
     if let Some(at) = top_last(expression, |t| t.is_sign("::")) {
-        return derived_name(&expression[..at]).or_else(|| {
-            let (name, taken) = type_name(&expression[at + 1..])?;
-            (at + 1 + taken == expression.len())
-                .then(|| types::cast(&name, &[]).map_or(name, |t| t.name().to_owned()))
-        });
+        let (name, taken) = type_name(&expression[at + 1..])?;
+        if at + 1 + taken != expression.len() {
+            return None;
+        }
+        let inner = derived_name(&expression[..at]);
+        return inner
+            .or_else(|| Some(types::cast(&name, &[]).map_or(name, |t| t.name().to_owned())));
     }
     let first = expression.first()?;
     if first.is("case") && expression.last()?.is("end") {

@@ -282,6 +282,10 @@ mod tests {
             ),
             ("select 1 limit all", "select 1"),
             (
+                "select trim(trailing ';' from a), trim(a)",
+                "select rtrim(a, ';'), trim(a)",
+            ),
+            (
                 "select extract(year from at) from t",
                 "select pg_extract ( 'year' , at ) from t",
             ),

@@ -12,11 +12,11 @@ use super::line::{Cleared, Decided, Run, Stop, Trace, nanos, undecided};
 use super::own::Own;
 use super::session::Session;
 use super::simple::aborted;
-use crate::gate::{Error};
-use crate::policy::{Permit, Responded};
 use super::value;
 use crate::backend::rows::{Column, Type, Value};
+use crate::gate::Error;
 use crate::model::{Analysis, BindValue, Statement, UserMessage};
+use crate::policy::{Permit, Responded};
 use crate::wire::postgres::{encode, frame::client, message};
 
 /// What a prepared statement is.

@@ -9,18 +9,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::describe;
 use super::limits::{Rules, doomed};
 use super::session::{OUTBOX_BYTES, Session};
-use crate::gate::{Error, Worker};
-use crate::policy::{Asked, Outcome, Permit, PolicySet, Refused, Responded, Values};
-use crate::sql::analyze;
 use crate::backend::rows::{Column, Value};
 use crate::backend::sqlite::{self, Described, Done, Event, Order, Reach};
+use crate::gate::{Error, Worker};
 use crate::model::refusal::{Disguise, sqlstate};
 use crate::model::{
     Access, Analysis, BindValue, Client, Dialect, Facts, Kind, Problem, Refusal, Relation, Statement,
     UserFacing, UserMessage, Verdict, Via,
 };
 use crate::policy::missing_relation;
+use crate::policy::{Asked, Outcome, Permit, PolicySet, Refused, Responded, Values};
 use crate::sql::Lexer;
+use crate::sql::analyze;
 use crate::telemetry::{self, ProtocolName, Record, Timings};
 use crate::wire::postgres::encode;
 
@@ -292,7 +292,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !opaque(&first) {
             return first;
         }
-        let mut second = analyze(
+        let second = analyze(
             text,
             Lexer {
                 text_bytes_max,
@@ -300,15 +300,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             },
         );
         if opaque(&second) {
-            return first;
-        }
-        for statement in &mut second.statements {
-            // Read as PostgreSQL, but what will run it is SQLite, and policies ask for that.
-            if let Some(statement) = Arc::get_mut(statement) {
-                statement.dialect = Dialect::Sqlite;
+            first
+        } else {
+            Analysis {
+                statements: second.statements.iter().map(as_sqlite).collect(),
+                ..second
             }
         }
-        second
     }
 
     pub(super) fn policies(&self) -> Arc<PolicySet> {
@@ -453,14 +451,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         run.rules = Rc::new(rules);
         let rules = run.rules.clone();
         if described.verb == "vacuum" {
-            self.outside_transaction(&rules)
-                .map_err(|refusal| match refusal {
-                    Some(refusal) => unmet(refusal),
-                    None => Stop::failed(UserMessage::error(
-                        "25001",
-                        "VACUUM cannot run inside a transaction block",
-                    )),
-                })?;
+            // It changes no row, so no limit needs a transaction around it.
+            if !self.transaction.is_idle() {
+                let message =
+                    UserMessage::error("25001", "VACUUM cannot run inside a transaction block");
+                return Err(Stop::failed(message));
+            }
         } else {
             self.ensure_begun(!described.readonly).await??;
         }
@@ -496,23 +492,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         }
         Ok(())
-    }
-
-    fn outside_transaction(&self, rules: &Rules) -> Result<(), Option<Refusal>> {
-        if rules.counts() {
-            let words =
-                "statement cannot run inside a transaction, and a limit of changed rows needs one";
-            return Err(Some(Refusal::gate(
-                "no-transaction",
-                sqlstate::NOT_SUPPORTED,
-                words,
-            )));
-        }
-        if self.transaction.is_idle() {
-            Ok(())
-        } else {
-            Err(None)
-        }
     }
 
     /// Binds; when the schema has changed since the statement was prepared it is cleared anew.
@@ -700,7 +679,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn say_missing(&mut self, missing: &Disguise, whole: &str) {
         let before = missing.position.and_then(|at| whole.get(..at));
         let position = before.map_or(0, |before| before.chars().count() + 1);
-        encode::undefined_relation(&mut self.outbox, missing.noun, &missing.name, (position > 0).then_some(position));
+        encode::undefined_relation(
+            &mut self.outbox,
+            missing.noun,
+            &missing.name,
+            (position > 0).then_some(position),
+        );
     }
 
     /// Notices of the policies, for the client.
@@ -755,6 +739,21 @@ fn may_write(facts: &Facts) -> bool {
             .effects
             .intersects(Effects::WRITES | Effects::SCHEMA | Effects::SESSION | Effects::CODE)
         || matches!(facts.kind, Kind::Maintain | Kind::Other)
+}
+
+/// A statement that was read by PostgreSQL's grammar and is run by SQLite: policies
+/// are told of the database, and its verdicts are not those of the same text elsewhere.
+fn as_sqlite(statement: &Arc<Statement>) -> Arc<Statement> {
+    use crate::model::Dialect;
+    Arc::new(Statement {
+        text: statement.text.clone(),
+        span: statement.span.clone(),
+        normalized: format!("{}\u{1f}postgres", statement.normalized).into(),
+        shape: statement.shape.rotate_left(1),
+        dialect: Dialect::Sqlite,
+        facts: statement.facts.clone(),
+        ast: std::sync::OnceLock::new(),
+    })
 }
 
 /// Table-valued functions and SQLite's own bookkeeping: nothing a policy names.

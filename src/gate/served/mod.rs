@@ -30,11 +30,11 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::{Arrival, Error, Worker};
 use crate::backend::sqlite::{Engine, Identity};
 use crate::model::UserFacing;
 use crate::wire::postgres::encode;
 use session::Session;
-use super::{Arrival, Error, Worker};
 
 /// Serves one client that has logged in, until it leaves.
 pub async fn run<S>(

@@ -88,7 +88,8 @@ fn show(moment: DateTime) -> String {
 fn show_as(moment: DateTime, kind: Type) -> String {
     match kind.oid {
         1082 => moment.date().to_string(),
-        1184 => format!("{}+00", show(moment)),
+        // SQLite's own functions read an offset only in full.
+        1184 => format!("{}+00:00", show(moment)),
         _ => show(moment),
     }
 }
@@ -142,5 +143,8 @@ pub fn stored(text: &str, kind: Type) -> Option<String> {
 
 /// A stored moment as timestamptz shows it, in UTC; text that is none stays as it is.
 pub fn with_zone(text: &str) -> String {
-    stored(text, Type::TIMESTAMPTZ).unwrap_or_else(|| text.to_owned())
+    match stored(text, Type::TIMESTAMPTZ) {
+        Some(full) => full.strip_suffix(":00").unwrap_or(&full).to_owned(),
+        None => text.to_owned(),
+    }
 }

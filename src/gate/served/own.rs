@@ -4,9 +4,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::line::Stop;
 use super::session::Session;
-use crate::gate::{Error};
 use crate::backend::rows::{Column, Type};
 use crate::backend::sqlite::token::{Token, TokenKind, tokens};
+use crate::gate::Error;
 use crate::model::UserMessage;
 use crate::wire::postgres::encode;
 

@@ -13,11 +13,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::extended::{Portal, Prepared};
 use super::settings::Settings;
-use crate::gate::cancel::{Cancel, Registration};
-use crate::gate::{Arrival, Error, Worker};
 use super::transaction::Transaction;
 use crate::backend::sqlite::{Canceller, Link};
 use crate::config::Limits;
+use crate::gate::cancel::{Cancel, Registration};
+use crate::gate::{Arrival, Error, Worker};
 use crate::model::{Client, SessionFacts, UserMessage};
 use crate::wire::postgres::frame::{self, client};
 use crate::wire::postgres::{self, encode};

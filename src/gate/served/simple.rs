@@ -9,11 +9,11 @@ use super::describe;
 use super::line::{Decided, Run, Stop, Trace, nanos, undecided};
 use super::own::Own;
 use super::session::Session;
-use crate::gate::{Error};
-use crate::policy::{Permit, PolicySet};
 use crate::backend::rows::Value;
+use crate::gate::Error;
 use crate::model::refusal::sqlstate;
 use crate::model::{Refusal, Response, Statement, UserFacing, UserMessage};
+use crate::policy::{Permit, PolicySet};
 use crate::wire::postgres::{encode, message};
 
 /// A statement of the string, decided.

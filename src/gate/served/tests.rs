@@ -8,10 +8,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::LocalSet;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
-use crate::gate::cancel::Cancels;
-use crate::gate::{Arrival, Worker};
 use crate::backend::sqlite::{Engine, Options};
 use crate::config::{self, Config};
+use crate::gate::cancel::Cancels;
+use crate::gate::{Arrival, Worker};
 use crate::model::Client;
 use crate::policy::{Judge, Policies};
 use crate::safety::rate::Rates;

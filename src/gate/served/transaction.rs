@@ -9,8 +9,8 @@
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::session::Session;
-use crate::gate::{Error};
 use crate::backend::sqlite::{self, Control};
+use crate::gate::Error;
 use crate::model::TransactionState;
 
 /// State of the transaction.

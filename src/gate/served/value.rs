@@ -53,9 +53,16 @@ fn write_text(out: &mut BytesMut, value: &Value, kind: Type) {
         (Value::Text(text), 16) => {
             boolean(text).map_or(text.clone(), |b| if b { "t" } else { "f" }.to_owned())
         }
-        (Value::Integer(n), 1082 | 1114 | 1184) => {
-            moment::from_unix(*n, kind).unwrap_or_else(|| n.to_string())
-        }
+        (Value::Integer(n), 1082 | 1114 | 1184) => moment::from_unix(*n, kind).map_or_else(
+            || n.to_string(),
+            |t| {
+                if kind.oid == 1184 {
+                    moment::with_zone(&t)
+                } else {
+                    t
+                }
+            },
+        ),
         (Value::Text(text), 1184) => moment::with_zone(text),
         (Value::Integer(_) | Value::Real(_), 1700) => numeric::text(value, kind),
         (Value::Blob(bytes), 2950) if bytes.len() == 16 => uuid_text(bytes),
@@ -346,7 +353,7 @@ mod tests {
             (Value::Real(-0.25), Type::FLOAT4),
             (text("2024-02-29"), Type::DATE),
             (text("2024-02-29 13:14:15.5"), Type::TIMESTAMP),
-            (text("1999-12-31 23:59:59+00"), Type::TIMESTAMPTZ),
+            (text("1999-12-31 23:59:59+00:00"), Type::TIMESTAMPTZ),
             (text("13:14:15"), Type::TIME),
             (Value::Real(1234.56), Type::NUMERIC),
             (Value::Integer(-100_000_000), Type::NUMERIC),

@@ -193,12 +193,13 @@ impl Filler<'_> {
         let (indexed, triggered) = (!view && of_table("index"), of_table("trigger"));
         let kind = if view { "v" } else { "r" };
         let persistence = if object.temporary { "t" } else { "p" };
+        // psql asks for foreign keys only where relhastriggers is set.
         self.run(
             "INSERT INTO pg_catalog.pg_class (oid, relname, relnamespace, reltype, reloftype, relowner, relam, relfilenode, \
              reltablespace, relpages, reltuples, reltoastrelid, relhasindex, relisshared, relpersistence, relkind, relnatts, \
              relchecks, relhasrules, relhastriggers, relhassubclass, relrowsecurity, relforcerowsecurity, relispopulated, \
              relreplident, relispartition) VALUES (?1, ?2, ?3, 0, 0, 10, ?4, ?1, 0, 0, -1, 0, ?5, 0, ?6, ?7, 0, 0, ?8, ?9, 0, 0, 0, 1, 'd', 0)",
-            params![object.oid, object.name, object.namespace(), if view { 0 } else { 2 }, indexed || !view, persistence, kind, view, triggered],
+            params![object.oid, object.name, object.namespace(), if view { 0 } else { 2 }, indexed || !view, persistence, kind, view, triggered || !view],
         )?;
         let (schema, user, database) = (
             object.schema(),

@@ -39,7 +39,7 @@ impl<'a> Writer<'a> {
         let plain = name.strip_prefix("pg_catalog.").unwrap_or(name);
         let call = match plain {
             "bool" | "boolean" => Some("pg_bool"),
-            "date" => Some("date"),
+            "date" => Some("pg_date"),
             "regclass" if constant => Some("pg_regclass"),
             "regclass" => Some("pg_regclass_name"),
             "regtype" => Some("pg_regtype_name"),

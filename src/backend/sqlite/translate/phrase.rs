@@ -24,6 +24,7 @@ impl<'a> Writer<'a> {
             "array" if called => self.array_query(rest),
             "array" if rest.get(1).is_some_and(|t| t.is_sign("[")) => self.array_list(rest),
             "extract" if called => self.extract(rest),
+            "trim" if called => self.trim(rest),
             "date" | "timestamp" | "timestamptz" | "time"
                 if rest.get(1).is_some_and(|t| t.kind == TokenKind::Text) =>
             {
@@ -145,6 +146,27 @@ impl<'a> Writer<'a> {
             .push(Token::new(TokenKind::Text, quote_text(&field)));
         self.sign(",");
         self.run(&inner[from + 1..]);
+        self.sign(")");
+        Some(close + 1)
+    }
+
+    /// `trim(trailing 'x' from y)`.
+    fn trim(&mut self, rest: &[Token<'a>]) -> Option<usize> {
+        let (inner, close) = inside(rest, 1)?;
+        let from = top_level(inner, |t| t.is("from"))?;
+        let (name, skip) = match inner.first()? {
+            t if t.is("leading") => ("ltrim", 1),
+            t if t.is("trailing") => ("rtrim", 1),
+            t if t.is("both") => ("trim", 1),
+            _ => ("trim", 0),
+        };
+        self.push(name);
+        self.sign("(");
+        self.run(&inner[from + 1..]);
+        if from > skip {
+            self.sign(",");
+            self.run(&inner[skip..from]);
+        }
         self.sign(")");
         Some(close + 1)
     }
