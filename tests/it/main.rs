@@ -7,7 +7,17 @@
 
 mod catalog;
 mod config;
+mod differential_cases;
+mod drivers;
 mod explain;
+mod faults;
 mod harness;
+mod limits;
+mod refusals;
+mod reload;
+mod returned;
+mod serving;
+mod sqlite;
+mod startup;
 mod support;
 mod tidy;
