@@ -293,7 +293,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             statement: Some(statement),
             text: &statement.text,
             outcome,
-            refusal: permit.monitored().and_then(|verdict| verdict.refusal.as_ref()),
+            refusal: permit
+                .monitored()
+                .and_then(|verdict| verdict.refusal.as_ref()),
             verdict: Some(permit.verdict()),
             remembered: permit.remembered(),
             timings: Timings {

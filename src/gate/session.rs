@@ -203,8 +203,9 @@ where
     let mut session = Session::new(arrival, worker, source.catalog, loan).await;
     if session.unsafe_encoding {
         session.outbox.clear();
-        let message = UserMessage::fatal("0A000", "this client_encoding is not supported by the gate")
-            .hint("Connect with client_encoding set to UTF8.");
+        let message =
+            UserMessage::fatal("0A000", "this client_encoding is not supported by the gate")
+                .hint("Connect with client_encoding set to UTF8.");
         encode::error(&mut session.outbox, &message);
         return session.leave(Ok(())).await;
     }

@@ -24,7 +24,8 @@ pub(super) fn refuse(asked: &Asked<'_>) -> Option<Refusal> {
 /// The set before the first one: the gate was told to start though its policies do not load.
 fn no_policies() -> Refusal {
     let message = "the gate has no policies and refuses every statement";
-    Refusal::gate("no-policies", sqlstate::POLICY_FAULT, message).hint("ask an operator to look at the gate's log")
+    Refusal::gate("no-policies", sqlstate::POLICY_FAULT, message)
+        .hint("ask an operator to look at the gate's log")
 }
 
 fn unreadable(problem: &Problem) -> Refusal {
