@@ -30,6 +30,8 @@ use crate::wire::postgres::encode;
 const HIGH_WATER: usize = 256 * 1024;
 /// Room made in a buffer before a read.
 const READ_SIZE: usize = 16 * 1024;
+/// How often a session that must end looks whether it may.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
 /// Time a cancel request of the gate may take.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -312,11 +314,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Serves until the client leaves or the gate drains.
     pub async fn run(&mut self) -> Result<(), Error> {
         let mut drain = self.worker.drain.clone();
+        let mut draining = false;
         loop {
+            if draining && self.is_idle() {
+                return Err(Error::Draining);
+            }
             let step = tokio::select! {
                 biased;
                 step = poll_fn(|cx| self.poll_move(cx, Mode::Serve)) => step?,
-                _ = drain.wait_for(|drain| *drain), if self.is_idle() => return Err(Error::Draining),
+                _ = drain.wait_for(|drain| *drain), if !draining => {
+                    draining = true;
+                    continue;
+                }
+                // The mover does not say when the last answer went through.
+                () = async { tokio::time::sleep(DRAIN_LOOK).await }, if draining => continue,
             };
             match step {
                 Step::Job(job) => self.do_job(*job).await?,
