@@ -103,7 +103,9 @@ impl App {
             return Err(AppError::Nothing("no database is configured"));
         }
         if config.users.is_empty() {
-            return Err(AppError::Nothing("no user is configured, so nobody could log in"));
+            return Err(AppError::Nothing(
+                "no user is configured, so nobody could log in",
+            ));
         }
         let telemetry = Telemetry::new(config.log.statements);
         let readiness = Arc::new(Readiness::default());
@@ -143,18 +145,38 @@ impl App {
         });
         let weak = Arc::downgrade(&policies);
         telemetry.read_gauge("portcullis_policy_sets_alive", move || {
-            weak.upgrade().map_or(0, |policies| policies.sets_alive() as i64)
+            weak.upgrade()
+                .map_or(0, |policies| policies.sets_alive() as i64)
         });
         let weak = Arc::downgrade(&databases);
-        telemetry.read_gauge("portcullis_links", move || weak.upgrade().map_or(0, |databases| databases.links() as i64));
+        telemetry.read_gauge("portcullis_links", move || {
+            weak.upgrade()
+                .map_or(0, |databases| databases.links() as i64)
+        });
         let admin = match config.load().admin {
             Some(address) => {
-                let sources = Sources { telemetry, readiness: readiness.clone(), status: board.clone() };
+                let sources = Sources {
+                    telemetry,
+                    readiness: readiness.clone(),
+                    status: board.clone(),
+                };
                 Some(Admin::start(address, sources)?)
             }
             None => None,
         };
-        Ok(App { shared, databases, drain, stop, side, acceptors, addresses, readiness, board, admin, options })
+        Ok(App {
+            shared,
+            databases,
+            drain,
+            stop,
+            side,
+            acceptors,
+            addresses,
+            readiness,
+            board,
+            admin,
+            options,
+        })
     }
 
     /// Addresses of the doors, in the order of the configuration, with the ports that were chosen.
@@ -200,16 +222,24 @@ impl App {
         started: impl FnOnce(Option<reload::Trigger>),
     ) -> Result<(), AppError> {
         let workers = self.shared.config.load().workers;
-        let (handovers, threads) = workers::start(workers, &self.shared).map_err(AppError::Thread)?;
+        let (handovers, threads) =
+            workers::start(workers, &self.shared).map_err(AppError::Thread)?;
         let (closing, closed) = watch::channel(false);
         let accepting: Vec<_> = std::mem::take(&mut self.acceptors)
             .into_iter()
-            .map(|acceptor| self.side.spawn(acceptor.run(handovers.clone(), closed.clone())))
+            .map(|acceptor| {
+                self.side
+                    .spawn(acceptor.run(handovers.clone(), closed.clone()))
+            })
             .collect();
         drop(handovers);
         let watch = self.watch()?;
         let upkeep = self.side.spawn_blocking({
-            let (policies, telemetry, closed) = (self.shared.policies.clone(), self.shared.telemetry.clone(), closed);
+            let (policies, telemetry, closed) = (
+                self.shared.policies.clone(),
+                self.shared.telemetry.clone(),
+                closed,
+            );
             move || upkeep(&policies, &telemetry.recorder(), &closed)
         });
         self.readiness.listening();
@@ -292,7 +322,8 @@ fn policies_or_refusal(
             }
             tracing::error!("policies cannot be loaded: every statement is refused until they can");
             readiness.refusing(true);
-            Policies::refusing(config).map_err(|errors| AppError::Policies(diagnostics(&errors, config)))
+            Policies::refusing(config)
+                .map_err(|errors| AppError::Policies(diagnostics(&errors, config)))
         }
         Err(list) => Err(AppError::Policies(list)),
     }
@@ -304,7 +335,10 @@ fn bind(config: &Config, side: &Runtime) -> Result<Vec<Acceptor>, AppError> {
         .listen
         .iter()
         .map(|door| {
-            Acceptor::bind(door.address).map_err(|source| AppError::Listen { address: door.address, source })
+            Acceptor::bind(door.address).map_err(|source| AppError::Listen {
+                address: door.address,
+                source,
+            })
         })
         .collect()
 }

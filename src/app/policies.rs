@@ -121,8 +121,10 @@ mod tests {
     fn the_examples_are_correct() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
         for name in ["postgres.toml", "agents.toml"] {
-            let shown = |list: Vec<Diagnostic>| list.iter().map(Diagnostic::to_string).collect::<String>();
-            let config = config::load_without_secrets(&folder.join(name)).unwrap_or_else(|list| panic!("{}", shown(list)));
+            let shown =
+                |list: Vec<Diagnostic>| list.iter().map(Diagnostic::to_string).collect::<String>();
+            let config = config::load_without_secrets(&folder.join(name))
+                .unwrap_or_else(|list| panic!("{}", shown(list)));
             assert_eq!(shown(config.warnings.clone()), "");
             assert_eq!(shown(check_policies(&config)), "");
         }
