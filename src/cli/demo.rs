@@ -44,10 +44,10 @@ pub(super) fn run(demo: &Demo) -> ExitCode {
 }
 
 fn prepare_and_serve(demo: &Demo, path: &Path, address: SocketAddr) -> ExitCode {
-    if demo.db.is_none() || !path.exists() {
-        if let Err(error) = sample::create(path) {
-            return terminal::fail(&error);
-        }
+    if (demo.db.is_none() || !path.exists())
+        && let Err(error) = sample::create(path)
+    {
+        return terminal::fail(&error);
     }
     let mut config = Config::builtin_demo(path, address);
     if !demo.verbose {

@@ -55,12 +55,15 @@ pub(super) fn size(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
+/// Finds an environment variable.
+pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// Where things outside the file come from.
 #[derive(Clone, Copy)]
 pub(super) struct Surroundings<'a> {
     pub(super) folder: &'a Path,
     /// None: secrets are neither looked up nor needed.
-    pub(super) environment: Option<&'a dyn Fn(&str) -> Option<String>>,
+    pub(super) environment: Option<Lookup<'a>>,
 }
 
 impl Surroundings<'_> {

@@ -70,8 +70,6 @@ enum Took {
     Done,
     /// It goes to the server as it is.
     Forward,
-    /// It must wait; it stays where it is.
-    Wait,
     /// It needs the slow way.
     Slow(Box<Job>),
 }
@@ -118,7 +116,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             match self.on_client_frame(tag, size)? {
                 Took::Done => self.inbox.advance(size),
                 Took::Forward => self.forward(size),
-                Took::Wait => return Ok(None),
                 Took::Slow(job) => {
                     self.inbox.advance(size);
                     return Ok(Some(Step::Job(job)));

@@ -169,10 +169,6 @@ impl Queue {
         self.items.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.items.len()
-    }
-
     /// Whether the server will flush its answers without being asked.
     pub(super) fn ends_with_ready(&self) -> bool {
         matches!(

@@ -28,61 +28,59 @@ enum Fate {
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Handles what the server has sent so far.
     pub(super) fn on_server_bytes(&mut self) -> Result<Option<Step>, Error> {
-        loop {
-            let mut at = 0;
-            let stop = loop {
-                let have = self.loan.link.inbox.len() - at;
-                if self.skip > 0 {
-                    let n = self.skip.min(have);
-                    if self.skip_drops {
-                        self.relay(at);
-                        self.loan.link.inbox.advance(n);
-                        at = 0;
-                    } else {
-                        at += n;
-                    }
-                    self.skip -= n;
-                    if self.skip > 0 {
-                        break None;
-                    }
-                    continue;
-                }
-                let header =
-                    frame::peek(&self.loan.link.inbox[at..], MESSAGE_BYTES_MAX).map_err(backend)?;
-                let Some((tag, size)) = header else {
-                    break None;
-                };
-                let streams = matches!(tag, server::DATA_ROW | server::COPY_DATA) && !self.is_own();
-                if !streams && have < size {
-                    break None;
-                }
-                let fate = if streams {
-                    self.on_row(tag, size)
+        let mut at = 0;
+        let stop = loop {
+            let have = self.loan.link.inbox.len() - at;
+            if self.skip > 0 {
+                let n = self.skip.min(have);
+                if self.skip_drops {
+                    self.relay(at);
+                    self.loan.link.inbox.advance(n);
+                    at = 0;
                 } else {
-                    self.on_frame(tag, at, size)?
-                };
-                match fate {
-                    Fate::Relay => {
-                        let now = size.min(have);
-                        at += now;
-                        (self.skip, self.skip_drops) = (size - now, false);
-                    }
-                    Fate::Drop | Fate::Stop(_) => {
-                        self.relay(at);
-                        let now = size.min(have);
-                        self.loan.link.inbox.advance(now);
-                        at = 0;
-                        (self.skip, self.skip_drops) = (size - now, true);
-                        self.after_drop();
-                        if let Fate::Stop(step) = fate {
-                            break Some(step);
-                        }
+                    at += n;
+                }
+                self.skip -= n;
+                if self.skip > 0 {
+                    break None;
+                }
+                continue;
+            }
+            let header =
+                frame::peek(&self.loan.link.inbox[at..], MESSAGE_BYTES_MAX).map_err(backend)?;
+            let Some((tag, size)) = header else {
+                break None;
+            };
+            let streams = matches!(tag, server::DATA_ROW | server::COPY_DATA) && !self.is_own();
+            if !streams && have < size {
+                break None;
+            }
+            let fate = if streams {
+                self.on_row(tag, size)
+            } else {
+                self.on_frame(tag, at, size)?
+            };
+            match fate {
+                Fate::Relay => {
+                    let now = size.min(have);
+                    at += now;
+                    (self.skip, self.skip_drops) = (size - now, false);
+                }
+                Fate::Drop | Fate::Stop(_) => {
+                    self.relay(at);
+                    let now = size.min(have);
+                    self.loan.link.inbox.advance(now);
+                    at = 0;
+                    (self.skip, self.skip_drops) = (size - now, true);
+                    self.after_drop();
+                    if let Fate::Stop(step) = fate {
+                        break Some(step);
                     }
                 }
-            };
-            self.relay(at);
-            return Ok(stop);
-        }
+            }
+        };
+        self.relay(at);
+        Ok(stop)
     }
 
     fn is_own(&mut self) -> bool {
