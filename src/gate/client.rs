@@ -103,6 +103,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 tag,
                 client::COPY_DATA | client::COPY_DONE | client::COPY_FAIL
             ) {
+                if !self.copy_in && !self.queue.is_empty() && !self.discard {
+                    // Sent together with the COPY: the server has not opened it yet.
+                    return Ok(None);
+                }
                 self.on_copy(tag, size);
                 continue;
             }
@@ -245,7 +249,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if free && countable {
             let mut run = Run::new(Statements::Many(statements), true, spent);
             if let Some(limit) = needs.first().and_then(|need| need.limits.returned.as_ref()) {
-                self.watch(&mut run, limit.limit, &limit.refusal());
+                let left = self.rows_left_of(&run, limit.limit);
+                self.watch(&mut run, left, &limit.refusal());
             }
             self.queue.push(Expected::Query(Box::new(run)));
             self.executed += 1;

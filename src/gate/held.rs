@@ -607,7 +607,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    fn rows_left_of(&self, run: &Run, limit: u64) -> u64 {
+    pub(super) fn rows_left_of(&self, run: &Run, limit: u64) -> u64 {
         let cursor =
             run.statements
                 .get(0)

@@ -223,6 +223,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             limits.changed = CountPlan::Nothing;
             limits.returned = None;
         }
+        let runs_later = statement.facts.kind == Kind::Declare
+            && !statement.facts.traits.contains(Traits::CALLS_FUNCTIONS)
+            && !statement.text.to_ascii_lowercase().contains("hold");
+        if runs_later {
+            // The query runs, and is counted, with each FETCH.
+            limits.changed = CountPlan::Nothing;
+        }
         let has =
             |wanted: fn(&RequirementKind) -> bool| requirements.iter().any(|r| wanted(&r.kind));
         let plan = has(|kind| matches!(kind, RequirementKind::PlanMax { .. }))

@@ -14,8 +14,18 @@ const SETUP: &str = "
     CREATE FUNCTION shout(t text) RETURNS text LANGUAGE plpgsql AS $$BEGIN RAISE NOTICE 'shouting %', t; RETURN upper(t); END$$;
 ";
 
-const PLAIN: &str = "[[policy]]\nname = \"require-where\"\nmode = \"off\"\n";
-const HELD: &str = "[table_limits]\n\"*\" = { changed = 100000 }\n\n[[policy]]\nname = \"require-where\"\nmode = \"off\"\n";
+const PLAIN: &str = "[[policy]]\nname = \"require-where\"\nmode = \"off\"\n\n[[policy]]\nname = \"plan-guard\"\nmode = \"off\"\n";
+const HELD: &str = "[table_limits]\n\"*\" = { changed = 100000 }\n\n[[policy]]\nname = \"require-where\"\nmode = \"off\"\n\n[[policy]]\nname = \"plan-guard\"\nmode = \"off\"\n";
+
+/// Cases that a row limit or the reading of texts answers differently, on
+/// purpose: `docs/status.md` says how.
+const REFUSED_ON_PURPOSE: &[&str] = &["syntax"];
+const REFUSED_UNDER_LIMITS: &[&str] = &[
+    "create table as",
+    "temporary table",
+    "control inside a string",
+    "rollback inside a string",
+];
 
 fn compare(cases: &[(&str, &str)]) {
     for rules in [PLAIN, HELD] {
@@ -23,7 +33,12 @@ fn compare(cases: &[(&str, &str)]) {
             return;
         };
         eprintln!("rules:\n{rules}");
-        pair.compare_all(cases);
+        let held = rules == HELD;
+        let same = |name: &str| {
+            !(REFUSED_ON_PURPOSE.contains(&name) || held && REFUSED_UNDER_LIMITS.contains(&name))
+        };
+        let cases: Vec<_> = cases.iter().filter(|case| same(case.0)).copied().collect();
+        pair.compare_all(&cases);
     }
 }
 

@@ -74,11 +74,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "honeytoken",
     ),
     ("DROP TABLE canary_credentials", "42P01", "honeytoken"),
-    (
-        "CREATE RULE r AS ON INSERT TO audit DO ALSO DELETE FROM users",
-        "42501",
-        "gate",
-    ),
 ];
 
 struct Scene {
@@ -330,20 +325,6 @@ fn refuses_text_that_cannot_be_tokenized() {
         let extended = client.run(&format!("P - {sql}\nB - -\nE -\nS"));
         assert_eq!(extended[0].code(), "42601", "{sql}");
         expect_usable(&mut client, sql);
-    }
-}
-
-#[test]
-fn a_trap_is_reached_through_a_view_too() {
-    let Some(scene) = Scene::new() else { return };
-    for script in [
-        "Q SELECT * FROM innocent",
-        "P - SELECT * FROM innocent\nB - -\nE -\nS",
-    ] {
-        let mut client = scene.gate.connect();
-        let answers = client.run(script);
-        expect_refused(&answers, "42P01", "honeytoken", "I", script);
-        expect_usable(&mut client, script);
     }
 }
 

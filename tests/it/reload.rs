@@ -19,7 +19,7 @@ const SETUP: &str = "
 ";
 
 fn rules(side: u64) -> String {
-    let table = if side % 2 == 0 {
+    let table = if side.is_multiple_of(2) {
         "left_trap"
     } else {
         "right_trap"
@@ -68,7 +68,8 @@ fn ask(client: &mut Raw, mode: usize, table: &str) -> bool {
     let answers = client.run(&script);
     let errors: Vec<&Answer> = answers.iter().filter(|answer| answer.tag == b'E').collect();
     for error in &errors {
-        let own = error.code() == "42501" && error.field(b'n').starts_with("honeytoken/");
+        // A trap answers as if the table were not there.
+        let own = error.code() == "42P01" && error.line().contains("_trap");
         assert!(own, "no error but the policy's own: {}", error.line());
     }
     assert_eq!(
@@ -139,7 +140,7 @@ fn client_loop(gate: &Gate, mode: usize, clock: &Clock, stop: &AtomicBool, asked
             let before = clock.now();
             let refused = ask(&mut client, mode, table);
             asked.fetch_add(1, Ordering::SeqCst);
-            if before % 2 == 0 && before == clock.now() {
+            if before.is_multiple_of(2) && before == clock.now() {
                 let guarded = (before / 2) % 2 == side;
                 assert_eq!(
                     refused,

@@ -1,5 +1,9 @@
 //! PostgreSQL servers: links (connections that carry clients' statements),
 //! the pool that bounds them, and the catalog.
+//!
+//! Deliberately not here: clients, policies, and what a statement may do.
+//!
+//! Read [`pool::LinkPool::take`] first.
 
 pub mod catalog;
 pub mod link;

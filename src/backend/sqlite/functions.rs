@@ -145,7 +145,7 @@ fn catalog(connection: &Connection, identity: &Identity, names: &Names) -> Resul
     })?;
     for arguments in [2, 3] {
         add(connection, "pg_get_expr", arguments, |c| {
-            Ok(Value::from(c.get_raw(0).try_into().unwrap_or(Value::Null)))
+            Ok(Value::from(c.get_raw(0)))
         })?;
     }
     definitions(connection, names)

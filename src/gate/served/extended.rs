@@ -511,12 +511,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     pub(super) async fn on_sync(&mut self) -> Result<(), Error> {
         self.discard = false;
-        if !self.transaction.in_block() {
-            if let Err(error) = self.commit().await? {
-                let text: Arc<str> = "".into();
-                let mut trace = self.trace(false, &text, None);
-                self.say(error.into(), "", &mut trace)?;
-            }
+        if !self.transaction.in_block()
+            && let Err(error) = self.commit().await?
+        {
+            let text: Arc<str> = "".into();
+            let mut trace = self.trace(false, &text, None);
+            self.say(error.into(), "", &mut trace)?;
         }
         self.ready();
         self.flush().await

@@ -14,8 +14,8 @@ use crate::backend::sqlite::{self, Described, Done, Event, Order, Reach};
 use crate::gate::{Error, Worker};
 use crate::model::refusal::{Disguise, sqlstate};
 use crate::model::{
-    Access, Analysis, BindValue, Client, Dialect, Facts, Kind, Problem, Refusal, Relation,
-    Statement, UserFacing, UserMessage, Verdict, Via,
+    Access, Analysis, BindValue, Client, Facts, Kind, Problem, Refusal, Relation, Statement,
+    UserFacing, UserMessage, Verdict, Via,
 };
 use crate::policy::missing_relation;
 use crate::policy::{Asked, Outcome, Permit, PolicySet, Refused, Responded, Values};

@@ -65,7 +65,7 @@ pub fn micros(text: &str) -> Option<i64> {
 pub fn days(text: &str) -> Option<i32> {
     let date = parse(text)?.0.date();
     let first = Date::new(2000, 1, 1).ok()?;
-    i32::try_from(date.since(first).ok()?.get_days()).ok()
+    Some(date.since(first).ok()?.get_days())
 }
 
 /// Microseconds since midnight.

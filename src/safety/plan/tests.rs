@@ -1,3 +1,5 @@
+//! Plans as a real server prints them, and what they mean.
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};

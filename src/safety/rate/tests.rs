@@ -1,3 +1,5 @@
+//! Rates: bursts, refill, overflow, concurrency.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,4 +1,8 @@
 //! PostgreSQL's protocol, version 3 (PostgreSQL documentation, chapter 55).
+//!
+//! Deliberately not here: sockets and sessions.
+//!
+//! Read [`frame::peek`] first.
 
 pub mod encode;
 pub mod frame;

@@ -48,6 +48,7 @@ pub struct Postgres {
     /// Port on 127.0.0.1.
     pub port: u16,
     /// Where the server's binaries are.
+    #[expect(dead_code, reason = "tests that call pg_dump will need it")]
     pub binaries: PathBuf,
     guard: Child,
 }

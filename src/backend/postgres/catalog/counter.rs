@@ -85,7 +85,7 @@ mod tests {
         let row = |fields: &[&str]| {
             let fields: Vec<Option<&[u8]>> = fields
                 .iter()
-                .map(|text| (*text != "NULL").then(|| text.as_bytes()))
+                .map(|text| (*text != "NULL").then_some(text.as_bytes()))
                 .collect();
             parse_counter(&fields)
         };
