@@ -110,6 +110,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.on_copy(tag, size);
                 continue;
             }
+            if self.copy_in && matches!(tag, client::SYNC | client::FLUSH) {
+                // The server ignores both until the data ends (55.2.7).
+                self.inbox.advance(size);
+                continue;
+            }
             if mode == Mode::Settle || self.must_wait(tag) {
                 return Ok(None);
             }

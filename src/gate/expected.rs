@@ -182,6 +182,12 @@ impl Queue {
         )
     }
 
+    /// COPY FROM STDIN has opened: the server ignores every Sync it reads until
+    /// the data ends (55.2.7), those already on their way included.
+    pub(super) fn forget_syncs(&mut self) {
+        self.items.retain(|item| !matches!(item, Expected::Sync));
+    }
+
     /// Takes everything up to the next Sync: the server skips it after an error.
     ///
     /// The newest comes first, so that undoing in this order ends at the

@@ -154,10 +154,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.on_own(own, tag, body)?;
             return Ok(Fate::Drop);
         }
-        if tag == server::ERROR {
-            return Ok(self.on_error(at, size));
+        let fate = if tag == server::ERROR {
+            self.on_error(at, size)
+        } else {
+            self.on_answer(tag, at, size)?
+        };
+        if matches!(fate, Fate::Relay)
+            && let Some(mut held) = self.held.take()
+        {
+            // A string goes on: the tag that was kept back comes first.
+            held.extend_from_slice(&self.loan.link.inbox[at..at + size]);
+            self.replacement = Some(Rc::new(held));
+            return Ok(Fate::Drop);
         }
-        self.on_answer(tag, at, size)
+        Ok(fate)
     }
 
     fn on_answer(&mut self, tag: u8, at: usize, size: usize) -> Result<Fate, Error> {
@@ -183,6 +193,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             (Expected::Execute(_) | Expected::Query(_), server::COPY_DONE) => false,
             (Expected::Execute(_) | Expected::Query(_), server::COPY_IN) => {
                 self.copy_in = true;
+                self.queue.forget_syncs();
                 false
             }
             (
