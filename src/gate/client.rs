@@ -445,6 +445,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             };
             if values.is_some() {
                 *portal.permit.borrow_mut() = Some(permit.clone());
+                portal.values = Some(bind.rest.into());
             }
             let needs = self.needs_of(&prepared, &statement, &permit);
             // Planning can already run functions that claim to be immutable.
@@ -512,6 +513,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
+    /// Decides anew about a portal whose values were part of the decision.
+    fn decide_bound(
+        &self,
+        portal: &Portal,
+        statement: &Arc<Statement>,
+    ) -> Result<Result<Permit, Box<Refused>>, Error> {
+        let rest = portal.values.as_deref().unwrap_or_default();
+        let bind = message::Bind {
+            portal: b"",
+            statement: b"",
+            rest,
+        };
+        let values = bind_values(&bind, &portal.prepared)?;
+        let set = self.policies();
+        Ok(
+            match self.decide(&set, &portal.prepared.analysis, statement, Some(&values)) {
+                Decided::Permit(permit) => {
+                    *portal.permit.borrow_mut() = Some(permit.clone());
+                    Ok(permit)
+                }
+                Decided::Refuse(refused) => Err(refused),
+                Decided::NeedsValues => {
+                    let refusal = Refusal::gate(
+                        "values",
+                        sqlstate::REFUSED,
+                        "the values of this statement cannot be judged",
+                    )
+                    .hint("Bind the statement again.");
+                    Err(Box::new(refuse::by_gate(refusal)))
+                }
+            },
+        )
+    }
+
     fn needs_of(&self, prepared: &Prepared, statement: &Statement, permit: &Permit) -> Rc<Needs> {
         let known = prepared
             .needs
@@ -558,16 +593,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             {
                 permit
             }
-            Some(_) => {
-                let refusal = Refusal::gate(
-                    "reloaded",
-                    sqlstate::REFUSED,
-                    "the policies changed after the values were bound",
-                )
-                .hint("Bind the statement again.");
-                self.refuse_extended(Some(&statement), &refuse::by_gate(refusal));
-                return Ok(Took::Done);
-            }
+            // The policies changed after Bind: they decide again, on the same values.
+            Some(_) => match self.decide_bound(&portal, &statement)? {
+                Ok(permit) => permit,
+                Err(refused) => {
+                    self.refuse_extended(Some(&statement), &refused);
+                    return Ok(Took::Done);
+                }
+            },
             None => match self.permit_for(prepared, &statement, None) {
                 Ok(permit) => permit,
                 Err(refused) => {
