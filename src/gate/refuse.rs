@@ -33,7 +33,12 @@ pub(super) fn message(refusal: &Refusal, incident: &str) -> Rc<BytesMut> {
         None => {
             let mut message = refusal.user_message();
             if !message.detail.is_empty() {
-                message.detail.push(' ');
+                let stop = if message.detail.ends_with('.') {
+                    " "
+                } else {
+                    ". "
+                };
+                message.detail.push_str(stop);
             }
             message.detail.push_str(&format!("Incident {incident}."));
             encode::error(&mut out, &message);
