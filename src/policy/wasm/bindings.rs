@@ -13,8 +13,8 @@ wasmtime::component::bindgen!({
     imports: { default: trappable },
 });
 
-pub(super) use portcullis::policy::types::{Decision, Issue};
-use portcullis::policy::{
+pub(super) use self::portcullis::policy::types::{Decision, Issue};
+use self::portcullis::policy::{
     ast, client, clock, counters, event, log, plan, response, setup, statement, types, values,
     verdict,
 };
