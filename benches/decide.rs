@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use portcullis::config::{
     AnalysisConfig, Config, Limits, LogConfig, Mode, OnFault, OpaqueMode, Plugin, PolicyConfig,
 };
-use portcullis::model::facts::{Facts, Relation, Statement};
+use portcullis::model::facts::{Class, Facts, Relation, Statement};
 use portcullis::model::{
     Access, BindValue, Client, Dialect, Effects, Kind, Predicate, SessionFacts, Traits, Via,
 };
@@ -191,15 +191,18 @@ fn statement(number: usize, parameters: u16) -> Arc<Statement> {
         access: Access::SELECT,
         via: Via::Direct,
     });
-    Arc::new(Statement {
-        text: text.as_str().into(),
-        span: 0..text.len(),
+    let class = Class {
         normalized: text.as_str().into(),
         shape: number as u64,
         dialect: Dialect::Postgres,
         facts,
-        ast: OnceLock::new(),
-    })
+        origins: Box::default(),
+    };
+    Arc::new(Statement::new(
+        text.as_str(),
+        0..text.len(),
+        Arc::new(class),
+    ))
 }
 
 fn config(settings: &[(&str, String)], state: &std::path::Path) -> Config {

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::Error;
 use super::expected::{Expected, Run, Statements, Undo};
 use super::line::{Decided, Needs, nanos};
-use super::names::{Portal, Prepared};
+use super::names::{Given, Portal, Prepared};
 use super::refuse;
 use super::session::{Mode, Session, Step};
 use crate::model::{BindValue, Refusal, Statement, Traits, refusal::sqlstate};
@@ -236,7 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let spent = (analyzed, nanos(started).saturating_sub(analyzed));
         let needs: Vec<Rc<Needs>> = statements
             .iter()
-            .map(|(statement, permit)| self.needs(statement, permit, None))
+            .map(|(statement, permit)| self.needs(statement, permit))
             .collect();
         for ((statement, permit), need) in statements.iter().zip(&needs) {
             if let Some(refused) = self.cannot(statement, permit, need) {
@@ -345,7 +345,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         for statement in &analysis.statements {
             match self.decide(&set, &analysis, statement, None) {
                 Decided::Permit(p) => {
-                    permit = Some(p);
+                    permit = Some(self.given(statement, p));
                     continue;
                 }
                 Decided::NeedsValues => {
@@ -388,7 +388,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             statement,
             analysis,
             permit: RefCell::new(permit),
-            needs: RefCell::new(None),
             types,
             spent: Cell::new((analyzed, nanos(started).saturating_sub(analyzed))),
         });
@@ -436,18 +435,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             } else {
                 None
             };
-            let permit = match self.permit_for(&prepared, &statement, values.as_deref()) {
-                Ok(permit) => permit,
+            let given = match self.permit_for(&prepared, &statement, values.as_deref()) {
+                Ok(given) => given,
                 Err(refused) => {
                     self.refuse_extended(Some(&statement), &refused);
                     return Ok(Took::Done);
                 }
             };
             if values.is_some() {
-                *portal.permit.borrow_mut() = Some(permit.clone());
+                *portal.permit.borrow_mut() = Some(given.clone());
                 portal.values = Some(bind.rest.into());
             }
-            let needs = self.needs_of(&prepared, &statement, &permit);
+            let Given { permit, needs, .. } = given;
             // Planning can already run functions that claim to be immutable.
             let watch_planning = matches!(&needs.limits.changed, CountPlan::Counters(_))
                 && statement.facts.traits.contains(Traits::CALLS_FUNCTIONS);
@@ -474,30 +473,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.queue.push(Expected::Bind(Undo::Portal(name, before)));
     }
 
+    /// A permit with what it needs in the present world.
+    pub(super) fn given(&self, statement: &Arc<Statement>, permit: Permit) -> Given {
+        Given {
+            needs: self.needs(statement, &permit),
+            world: self.world(),
+            permit,
+        }
+    }
+
     /// The permit a prepared statement has, or a new decision when it no longer holds.
     fn permit_for(
         &self,
         prepared: &Prepared,
         statement: &Arc<Statement>,
         values: Option<&[BindValue]>,
-    ) -> Result<Permit, Box<Refused>> {
+    ) -> Result<Given, Box<Refused>> {
         let set = self.policies();
         if values.is_none()
-            && let Some(permit) = prepared
+            && statement.facts.handle.is_none()
+            && let Some(given) = &*prepared.permit.borrow()
+            && given
                 .permit
-                .borrow()
-                .as_ref()
-                .filter(|permit| permit.holds(&set, &self.facts, std::time::SystemTime::now()))
-            && self.behind(&statement.facts).is_none()
+                .holds(&set, &self.facts, std::time::SystemTime::now())
+            && Rc::ptr_eq(&given.world, &self.world())
         {
-            return Ok(permit.clone());
+            return Ok(given.clone());
         }
         match self.decide(&set, &prepared.analysis, statement, values) {
             Decided::Permit(permit) => {
+                let given = self.given(statement, permit);
                 if values.is_none() {
-                    *prepared.permit.borrow_mut() = Some(permit.clone());
+                    *prepared.permit.borrow_mut() = Some(given.clone());
                 }
-                Ok(permit)
+                Ok(given)
             }
             Decided::Refuse(refused) => Err(refused),
             Decided::NeedsValues => {
@@ -518,7 +527,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         &self,
         portal: &Portal,
         statement: &Arc<Statement>,
-    ) -> Result<Result<Permit, Box<Refused>>, Error> {
+    ) -> Result<Result<Given, Box<Refused>>, Error> {
         let rest = portal.values.as_deref().unwrap_or_default();
         let bind = message::Bind {
             portal: b"",
@@ -530,8 +539,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(
             match self.decide(&set, &portal.prepared.analysis, statement, Some(&values)) {
                 Decided::Permit(permit) => {
-                    *portal.permit.borrow_mut() = Some(permit.clone());
-                    Ok(permit)
+                    let given = self.given(statement, permit);
+                    *portal.permit.borrow_mut() = Some(given.clone());
+                    Ok(given)
                 }
                 Decided::Refuse(refused) => Err(refused),
                 Decided::NeedsValues => {
@@ -545,24 +555,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
             },
         )
-    }
-
-    fn needs_of(&self, prepared: &Prepared, statement: &Statement, permit: &Permit) -> Rc<Needs> {
-        let known = prepared
-            .needs
-            .borrow()
-            .clone()
-            .filter(|_| self.behind(&statement.facts).is_none());
-        let same = prepared
-            .permit
-            .borrow()
-            .as_ref()
-            .is_some_and(|p| Arc::ptr_eq(p.shared_verdict(), permit.shared_verdict()));
-        let needs = self.needs(statement, permit, known.as_ref().filter(|_| same));
-        if same {
-            *prepared.needs.borrow_mut() = Some(needs.clone());
-        }
-        needs
     }
 
     fn on_execute(&mut self, size: usize) -> Result<Took, Error> {
@@ -583,33 +575,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Ok(Took::Forward);
         };
         let bound = portal.permit.borrow().clone();
-        let permit = match bound {
-            Some(permit)
-                if permit.holds_bound(
-                    &self.policies(),
-                    &self.facts,
-                    std::time::SystemTime::now(),
-                ) =>
+        let decided = match bound {
+            Some(given)
+                if Rc::ptr_eq(&given.world, &self.world())
+                    && given.permit.holds_bound(
+                        &self.policies(),
+                        &self.facts,
+                        std::time::SystemTime::now(),
+                    ) =>
             {
-                permit
+                Ok(given)
             }
             // The policies changed after Bind: they decide again, on the same values.
-            Some(_) => match self.decide_bound(&portal, &statement)? {
-                Ok(permit) => permit,
-                Err(refused) => {
-                    self.refuse_extended(Some(&statement), &refused);
-                    return Ok(Took::Done);
-                }
-            },
-            None => match self.permit_for(prepared, &statement, None) {
-                Ok(permit) => permit,
-                Err(refused) => {
-                    self.refuse_extended(Some(&statement), &refused);
-                    return Ok(Took::Done);
-                }
-            },
+            Some(_) => self.decide_bound(&portal, &statement)?,
+            None => self.permit_for(prepared, &statement, None),
         };
-        let needs = self.needs_of(prepared, &statement, &permit);
+        let Given { permit, needs, .. } = match decided {
+            Ok(given) => given,
+            Err(refused) => {
+                self.refuse_extended(Some(&statement), &refused);
+                return Ok(Took::Done);
+            }
+        };
         if let Some(refused) = self.cannot(&statement, &permit, &needs) {
             self.refuse_extended(Some(&statement), &refused);
             return Ok(Took::Done);

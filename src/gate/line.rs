@@ -1,7 +1,6 @@
 //! The stages that touch no database: analyze, decide, record; and what a
 //! permit needs.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,9 +8,10 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::expected::Run;
+use super::known::World;
 use super::refuse;
 use super::session::Session;
-use crate::backend::postgres::catalog::World;
+use crate::backend::postgres::catalog as resolve;
 use crate::model::facts::Handle;
 use crate::model::{
     Analysis, BindValue, Dialect, Facts, Kind, Problem, Refusal, RequirementKind, Statement,
@@ -21,43 +21,6 @@ use crate::policy::{Asked, Outcome, Permit, PolicySet, Refused, Values};
 use crate::safety::limit::{self, CountPlan, LimitPlan};
 use crate::sql::{self, Lexer};
 use crate::telemetry::{self, ProtocolName, Record, Timings};
-
-/// Longest text whose analysis is kept, in bytes.
-const KEPT_TEXT_MAX: usize = 16 * 1024;
-/// Analyses kept per worker in each of two generations.
-const KEPT_MAX: usize = 4096;
-
-/// Texts analyzed before. Two generations: when the young one is full it
-/// becomes the old one, and what was not asked for since is gone.
-#[derive(Default)]
-pub struct Analyses {
-    young: HashMap<Key, Arc<Analysis>>,
-    old: HashMap<Key, Arc<Analysis>>,
-}
-
-#[derive(PartialEq, Eq, Hash, Clone)]
-struct Key(Arc<str>, Lexer);
-
-impl Analyses {
-    fn get(&mut self, text: &str, lexer: Lexer) -> Arc<Analysis> {
-        if text.len() > KEPT_TEXT_MAX {
-            return Arc::new(sql::analyze(text, lexer));
-        }
-        let key = Key(Arc::from(text), lexer);
-        if let Some(found) = self.young.get(&key) {
-            return found.clone();
-        }
-        let analysis = match self.old.remove(&key) {
-            Some(found) => found,
-            None => Arc::new(sql::analyze(text, lexer)),
-        };
-        if self.young.len() >= KEPT_MAX {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(key, analysis.clone());
-        analysis
-    }
-}
 
 /// What a permit demands, worked out for this session and catalog.
 pub(super) struct Needs {
@@ -69,18 +32,15 @@ pub(super) struct Needs {
     pub(super) rate: bool,
     /// Something that cannot be enforced here.
     pub(super) impossible: Option<Refusal>,
-    /// The state of the world this holds for.
-    stamp: Stamp,
 }
 
-/// What [`Needs`] depend on besides statement and permit.
+/// What the session's [`World`] is made of, cheap to compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    catalog: u64,
+pub(super) struct Stamp {
+    epoch: u64,
     session: u64,
     pending: bool,
     temporary: bool,
-    tainted: bool,
 }
 
 impl Needs {
@@ -124,6 +84,56 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.worker.judge.borrow_mut().current()
     }
 
+    /// Where statements run now; the same pointer as long as nothing changed.
+    pub(super) fn world(&self) -> Rc<World> {
+        let (epoch, stale) = self.catalog.pulse();
+        let stamp = Stamp {
+            epoch,
+            session: self.facts.generation,
+            pending: self.ddl_pending() || stale,
+            temporary: self.temporary || self.tainted,
+        };
+        let mut known = self.world.borrow_mut();
+        if let Some((at, world)) = &*known
+            && *at == stamp
+        {
+            return world.clone();
+        }
+        let fresh = World {
+            catalog: Arc::downgrade(&self.catalog),
+            epoch,
+            pending: stamp.pending,
+            temporary: stamp.temporary,
+            search_path: self.facts.search_path.clone(),
+            role: self.facts.role.clone(),
+        };
+        // Most changes of a session do not move what names mean.
+        let world = match &*known {
+            Some((_, world)) if **world == fresh => world.clone(),
+            _ => Rc::new(fresh),
+        };
+        *known = Some((stamp, world.clone()));
+        world
+    }
+
+    /// The statement with the relations that only the catalog knows it touches.
+    fn widen(&self, statement: &Arc<Statement>) -> Arc<Statement> {
+        let world = self.world();
+        let wider = self
+            .worker
+            .known
+            .borrow_mut()
+            .wider(&statement.class, &world, || {
+                let snapshot = self.catalog.snapshot()?;
+                let more = snapshot.beyond(&statement.facts, &resolving(&world, None));
+                (!more.is_empty()).then(|| Arc::new(statement.class.widened(more)))
+            });
+        match wider {
+            Some(class) => Arc::new(statement.reclassed(class)),
+            None => statement.clone(),
+        }
+    }
+
     /// Stage two, the statement behind a name included.
     pub(super) fn decide(
         &self,
@@ -132,7 +142,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         statement: &Arc<Statement>,
         values: Option<&[BindValue]>,
     ) -> Decided {
+        let statement = &self.widen(statement);
         if let Some(target) = self.behind(&statement.facts) {
+            let target = self.widen(&target);
             match self.decide_one(set, None, &target, None) {
                 Decided::Permit(_) => {}
                 Decided::Refuse(refused) => return Decided::Refuse(refused),
@@ -182,41 +194,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// What a permit needs; worked out once per statement, permit and world.
-    pub(super) fn needs(
+    /// What a permit needs; worked out once per class of statements, verdict and world.
+    pub(super) fn needs(&self, statement: &Arc<Statement>, permit: &Permit) -> Rc<Needs> {
+        let world = self.world();
+        let statement = self.widen(statement);
+        let target = self.behind(&statement.facts);
+        if statement.facts.handle.is_some() {
+            return Rc::new(self.work_out(&statement, permit, target.as_deref(), &world));
+        }
+        let verdict = permit.shared_verdict();
+        self.worker
+            .known
+            .borrow_mut()
+            .needs(&statement.class, &world, verdict, || {
+                self.work_out(&statement, permit, None, &world)
+            })
+    }
+
+    fn work_out(
         &self,
         statement: &Statement,
         permit: &Permit,
-        known: Option<&Rc<Needs>>,
-    ) -> Rc<Needs> {
-        let view = self.catalog.view();
-        let stamp = Stamp {
-            catalog: view
-                .snapshot
-                .as_ref()
-                .map_or(0, |snapshot| snapshot.epoch()),
-            session: self.facts.generation,
-            pending: self.ddl_pending() || view.stale,
-            temporary: self.temporary,
-            tainted: self.tainted,
-        };
-        if let Some(known) = known.filter(|known| known.stamp == stamp) {
-            return known.clone();
-        }
+        target: Option<&Statement>,
+        world: &World,
+    ) -> Needs {
         let requirements = permit.requirements();
-        let target = self.behind(&statement.facts);
-        let world = World {
-            search_path: self.facts.search_path.as_deref(),
-            role: &self.facts.role,
-            temp_objects: self.temporary || self.tainted,
-            ddl_pending: stamp.pending,
-            target: target.as_deref().map(|target| &target.facts),
-        };
         let mut limits = limit::plan(
             requirements,
             &statement.facts,
-            view.snapshot.as_deref(),
-            &world,
+            self.catalog.snapshot().as_deref(),
+            &resolving(world, target.map(|target| &target.facts)),
         );
         if matches!(statement.facts.kind, Kind::Prepare) || statement.facts.control.is_some() {
             // Nothing runs yet; EXECUTE is planned on its own.
@@ -225,7 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let runs_later = statement.facts.kind == Kind::Declare
             && !statement.facts.traits.contains(Traits::CALLS_FUNCTIONS)
-            && !statement.text.to_ascii_lowercase().contains("hold");
+            && !statement.normalized.contains("hold");
         if runs_later {
             // The query runs, and is counted, with each FETCH.
             limits.changed = CountPlan::Nothing;
@@ -234,13 +241,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             |wanted: fn(&RequirementKind) -> bool| requirements.iter().any(|r| wanted(&r.kind));
         let plan = has(|kind| matches!(kind, RequirementKind::PlanMax { .. }))
             && statement.facts.traits.contains(Traits::PLANNABLE);
-        Rc::new(Needs {
+        Needs {
             limits,
             plan,
             rate: has(|kind| matches!(kind, RequirementKind::Rate { .. })),
             impossible: impossible(permit.verdict()),
-            stamp,
-        })
+        }
     }
 
     /// Stage six for a statement that was refused or never ran.
@@ -327,6 +333,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.record(&run, None, None, telemetry::Outcome::Cancelled);
             }
         }
+    }
+}
+
+/// The world as the catalog wants it.
+fn resolving<'w>(world: &'w World, target: Option<&'w Facts>) -> resolve::World<'w> {
+    resolve::World {
+        search_path: world.search_path.as_deref(),
+        role: &world.role,
+        temp_objects: world.temporary,
+        ddl_pending: world.pending,
+        target,
     }
 }
 

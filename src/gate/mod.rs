@@ -14,6 +14,7 @@ pub mod cancel;
 mod client;
 mod expected;
 mod held;
+mod known;
 mod line;
 mod names;
 mod own;
@@ -39,6 +40,7 @@ use crate::model::Client;
 use crate::policy::{Asked, Judge, Outcome};
 use crate::safety::plan::PlanCache;
 use crate::safety::rate::Rates;
+use crate::sql::Analyses;
 use crate::telemetry::{Event, Recorder};
 use crate::wire;
 
@@ -75,7 +77,9 @@ pub struct Worker {
     /// Plans looked at before.
     pub plans: RefCell<PlanCache>,
     /// Texts analyzed before.
-    pub analyses: RefCell<line::Analyses>,
+    pub analyses: RefCell<Analyses>,
+    /// What was worked out about statements with the help of the catalog.
+    pub known: RefCell<known::Known>,
     /// Number of the next session, shared by all workers.
     pub sessions: Arc<std::sync::atomic::AtomicU64>,
     /// Turns true when sessions should end at their next idle point.
@@ -99,6 +103,7 @@ impl Worker {
             rates,
             plans: RefCell::default(),
             analyses: RefCell::default(),
+            known: RefCell::default(),
             sessions,
             drain,
         })

@@ -5,9 +5,21 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::known::World;
 use super::line::Needs;
 use crate::model::{Analysis, Statement};
 use crate::policy::Permit;
+
+/// A permit, the world it was given in, and what it needs there.
+#[derive(Clone)]
+pub(super) struct Given {
+    /// The right to execute.
+    pub(super) permit: Permit,
+    /// Names meant this.
+    pub(super) world: Rc<World>,
+    /// What must happen around it.
+    pub(super) needs: Rc<Needs>,
+}
 
 /// A prepared statement, by Parse or by SQL.
 pub(super) struct Prepared {
@@ -16,9 +28,7 @@ pub(super) struct Prepared {
     /// The statement; none for an empty query.
     pub(super) statement: Option<Arc<Statement>>,
     /// The newest permit; none when values are needed for a decision.
-    pub(super) permit: RefCell<Option<Permit>>,
-    /// What the permit demands, as last worked out.
-    pub(super) needs: RefCell<Option<Rc<Needs>>>,
+    pub(super) permit: RefCell<Option<Given>>,
     /// Parameter types as declared.
     pub(super) types: Box<[u32]>,
     /// Time spent on analysis and decision, for the first record.
@@ -30,7 +40,7 @@ pub(super) struct Portal {
     /// What it runs.
     pub(super) prepared: Rc<Prepared>,
     /// The permit of its decision at Bind, when values were needed.
-    pub(super) permit: RefCell<Option<Permit>>,
+    pub(super) permit: RefCell<Option<Given>>,
     /// Rows its slices may still return; none: not counted yet.
     pub(super) rows_left: Cell<Option<u64>>,
     /// Bind's formats and values, kept only where a plan must be asked for.

@@ -52,7 +52,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 .snapshot
                 .as_ref()
                 .map_or(0, |snapshot| snapshot.plan_epoch()),
-            literals: &statement.facts.literals,
+            literals: crate::sql::literals(statement),
             values: &values,
         };
         let worker = self.worker.clone();

@@ -1,5 +1,6 @@
 //! One client's session: the loop, the buffers, the byte mover.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -15,6 +16,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::cancel::{Cancel, Registration};
 use super::client::Job;
 use super::expected::Queue;
+use super::known::World;
+use super::line::Stamp;
 use super::names::Names;
 use super::{Arrival, Error, Worker};
 use crate::backend::postgres::catalog::Catalog;
@@ -93,6 +96,8 @@ pub struct Session<S> {
     pub(super) own_block: bool,
     /// A transaction block is open, as far as command tags tell.
     pub(super) in_block: bool,
+    /// Where names are looked up, as last worked out.
+    pub(super) world: RefCell<Option<(Stamp, Rc<World>)>>,
     /// Code ran that may have changed names behind the gate's back.
     pub(super) tainted: bool,
     /// Temporary objects may exist.
@@ -304,6 +309,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             copy_in: false,
             own_block: false,
             in_block: false,
+            world: RefCell::default(),
             tainted: false,
             temporary: false,
             settings_changed: false,

@@ -189,7 +189,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             analysis: Arc::new(analysis),
             statement: Some(inner),
             permit: RefCell::new(None),
-            needs: RefCell::new(None),
             types: Box::default(),
             spent: Cell::new((0, 0)),
         };

@@ -156,8 +156,8 @@ pub struct Facts {
     pub limit: Option<u64>,
     /// Settings changed.
     pub settings: Vec<Setting>,
-    /// Constants, in order of appearance.
-    pub literals: Vec<Literal>,
+    /// Whether constants stand in the text.
+    pub has_literals: bool,
     /// Highest parameter number, 0 when there are none.
     pub parameters: u16,
     /// Transaction control.
@@ -183,7 +183,7 @@ impl Facts {
             predicate: Predicate::NotApplicable,
             limit: None,
             settings: Vec::new(),
-            literals: Vec::new(),
+            has_literals: false,
             parameters: 0,
             control: None,
             handle: None,
@@ -235,13 +235,9 @@ pub struct AstImage {
     pub heap: String,
 }
 
-/// One statement of a text, analyzed.
+/// What statements that differ only in masked constants have in common.
 #[derive(Debug)]
-pub struct Statement {
-    /// Text of this statement alone, without the separating semicolon.
-    pub text: Arc<str>,
-    /// Where it stands in the whole text, in bytes.
-    pub span: Range<usize>,
+pub struct Class {
     /// Literals as `?`, comments gone, white space folded; equal normalized
     /// text (under one dialect and one lexer state) means equal facts.
     pub normalized: Arc<str>,
@@ -251,8 +247,109 @@ pub struct Statement {
     pub dialect: Dialect,
     /// What was found.
     pub facts: Facts,
+    /// For each relation that only the catalog knows of ([`Via::Catalog`], in
+    /// their order): index of the written relation that leads to it.
+    pub origins: Box<[Option<u32>]>,
+}
+
+/// One statement of a text, analyzed.
+///
+/// What it shares with its whole class ([`Class`]) is read straight through it.
+#[derive(Debug)]
+pub struct Statement {
+    /// Text of this statement alone, without the separating semicolon.
+    pub text: Arc<str>,
+    /// Where it stands in the whole text, in bytes.
+    pub span: Range<usize>,
+    /// Everything that does not depend on constants.
+    pub class: Arc<Class>,
+    /// Constants in order of appearance; `sql::literals` reads them on first demand.
+    pub literals: OnceLock<Arc<[Literal]>>,
     /// Built on first demand, shared by all policies.
     pub ast: OnceLock<Arc<AstImage>>,
+}
+
+impl Class {
+    /// The class of the same texts where the database knows more relations that
+    /// they reach: each with the written relation that leads to it.
+    ///
+    /// What a text reaches is part of what it is: a verdict must not be
+    /// remembered without it, so it becomes part of the normalized text.
+    pub fn widened(&self, more: impl IntoIterator<Item = (Relation, Option<u32>)>) -> Class {
+        use sha2::Digest;
+        use std::fmt::Write;
+        use std::hash::{Hash, Hasher};
+        let mut facts = self.facts.clone();
+        let mut origins = self.origins.to_vec();
+        let mut added = String::new();
+        for (relation, origin) in more {
+            // A control byte cannot stand in a name.
+            let _ = write!(
+                added,
+                "\u{1f}{}:{}:{}",
+                relation.qualified(),
+                relation.access.bits(),
+                origin.map_or(-1, i64::from),
+            );
+            facts.relations.push(relation);
+            origins.push(origin);
+        }
+        // A thousand partitions must not make the key too long to be remembered.
+        let digest = sha2::Sha256::digest(added.as_bytes());
+        let mut normalized = format!("{}\u{1f}", self.normalized);
+        for byte in digest {
+            let _ = write!(normalized, "{byte:02x}");
+        }
+        let mut hasher = rustc_hash::FxHasher::default();
+        normalized.hash(&mut hasher);
+        Class {
+            shape: hasher.finish(),
+            normalized: normalized.into(),
+            dialect: self.dialect,
+            facts,
+            origins: origins.into(),
+        }
+    }
+
+    /// The relation as the text shows it: itself, or the written one that leads to it.
+    pub fn written(&self, index: usize) -> Option<&Relation> {
+        let relation = self.facts.relations.get(index)?;
+        if relation.via != Via::Catalog {
+            return Some(relation);
+        }
+        let first = self.facts.relations.len() - self.origins.len();
+        let origin = self.origins.get(index.checked_sub(first)?).copied()??;
+        self.facts.relations.get(origin as usize)
+    }
+}
+
+impl std::ops::Deref for Statement {
+    type Target = Class;
+
+    fn deref(&self) -> &Class {
+        &self.class
+    }
+}
+
+impl Statement {
+    /// A statement of this class.
+    pub fn new(text: impl Into<Arc<str>>, span: Range<usize>, class: Arc<Class>) -> Statement {
+        Statement {
+            text: text.into(),
+            span,
+            class,
+            literals: OnceLock::new(),
+            ast: OnceLock::new(),
+        }
+    }
+
+    /// The same text with another class: what is known about it has grown.
+    pub fn reclassed(&self, class: Arc<Class>) -> Statement {
+        Statement {
+            literals: self.literals.clone(),
+            ..Statement::new(self.text.clone(), self.span.clone(), class)
+        }
+    }
 }
 
 /// A whole text: what one Query or Parse message carries.

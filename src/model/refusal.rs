@@ -83,7 +83,8 @@ pub struct Refusal {
 pub struct Disguise {
     /// Folded name, with the schema when the client wrote one.
     pub name: Arc<str>,
-    /// What the server calls it in this place: `relation`, `table` or `view`.
+    /// What the server calls it in this place: `relation`, `table` or `view`;
+    /// `function`: permission for it is denied, because a relation cannot be named.
     pub noun: &'static str,
     /// Byte position of the name in the whole text; none where the server gives none.
     pub position: Option<usize>,

@@ -297,10 +297,12 @@ impl Ask {
         let statement = &self.subject.statement;
         let disguise = if disguised {
             let index = self.last_found.unwrap_or(0) as usize;
-            let relation = statement.facts.relations.get(index);
-            let relation = relation
-                .ok_or_else(|| Fault::verdict("a disguise for a statement without relations"))?;
-            Some(disguise::missing_relation(statement, &relation.qualified()))
+            if statement.facts.relations.is_empty() {
+                return Err(Fault::verdict(
+                    "a disguise for a statement without relations",
+                ));
+            }
+            Some(disguise::hide(statement, index))
         } else {
             None
         };

@@ -10,6 +10,7 @@ use super::fault::Fault;
 use super::read::{Read, ReadClass};
 use super::values;
 use crate::model::Measure;
+use crate::sql;
 
 /// Most log lines kept of one call.
 const LOGS_MAX: usize = 32;
@@ -38,13 +39,13 @@ impl Ask {
     /// Number of literals.
     pub fn literals(&mut self) -> u32 {
         self.reads.shape();
-        count(self.subject.statement.facts.literals.len())
+        count(sql::literals(&self.subject.statement).len())
     }
 
     /// One literal. Out of range is a fault.
     pub fn literal(&mut self, index: u32) -> Result<Arc<str>, Fault> {
         self.reads.note(Read::Unrepeatable(ReadClass::LITERALS));
-        let literal = self.subject.statement.facts.literals.get(index as usize);
+        let literal = sql::literals(&self.subject.statement).get(index as usize);
         literal
             .map(|literal| literal.value.clone())
             .ok_or_else(|| Fault::call(format!("there is no literal {index}")))

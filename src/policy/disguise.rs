@@ -3,7 +3,9 @@
 //! A disguised refusal must equal the server's own error byte for byte, its
 //! position included, so the name is searched outside strings and comments.
 
-use crate::model::facts::Statement;
+use std::sync::Arc;
+
+use crate::model::facts::{FunctionUse, Statement};
 use crate::model::pattern::cut;
 use crate::model::{Disguise, Kind};
 
@@ -25,6 +27,40 @@ pub fn missing_relation(statement: &Statement, name: &str) -> Disguise {
         position: position.map(|at| statement.span.start + at),
     }
 }
+
+/// What hides the relation at this index.
+///
+/// One that is written, or reached through one that is written, is not there.
+/// One that is reached through a function cannot be denied in the server's own
+/// words without naming it: then the function is what may not be called.
+pub(super) fn hide(statement: &Statement, index: usize) -> Disguise {
+    if let Some(written) = statement.written(index) {
+        return missing_relation(statement, &written.qualified());
+    }
+    let own = |function: &&FunctionUse| !function.harmless;
+    let name = statement
+        .facts
+        .functions
+        .iter()
+        .find(own)
+        .map_or_else(|| Arc::from(""), |function| function.name.clone());
+    Disguise {
+        name,
+        noun: FUNCTION,
+        position: None,
+    }
+}
+
+/// The same disguise for another text of the class.
+pub(super) fn again(statement: &Statement, known: &Disguise) -> Disguise {
+    if known.noun == FUNCTION {
+        return known.clone();
+    }
+    missing_relation(statement, &known.name)
+}
+
+/// Noun of a disguise that denies a function instead of a relation.
+const FUNCTION: &str = "function";
 
 /// Utility statements look names up without a place in the text.
 fn has_position(kind: Kind) -> bool {

@@ -282,7 +282,7 @@ fn outcome(decided: Arc<Decided>, asked: &Asked<'_>, remembered: bool) -> Outcom
         let mut refusal = refusal.clone();
         if let Some(hidden) = &mut refusal.disguise {
             // A remembered verdict may have been made for a text where the name stands elsewhere.
-            *hidden = disguise::missing_relation(asked.statement, &hidden.name);
+            *hidden = disguise::again(asked.statement, hidden);
         }
         return Outcome::Refuse(Refused {
             refusal,

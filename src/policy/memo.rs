@@ -291,21 +291,20 @@ impl<T> Memo<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::facts::Facts;
+    use crate::model::facts::{Class, Facts};
     use crate::model::{Client, Dialect, Kind, SessionFacts};
     use crate::policy::read::Read;
     use crate::policy::subject::Values;
 
     fn statement(normalized: &str, shape: u64) -> Statement {
-        Statement {
-            text: normalized.into(),
-            span: 0..0,
+        let class = Class {
             normalized: normalized.into(),
             shape,
             dialect: Dialect::Postgres,
             facts: Facts::empty(Kind::Select),
-            ast: Default::default(),
-        }
+            origins: Box::default(),
+        };
+        Statement::new(normalized, 0..0, Arc::new(class))
     }
 
     fn client(user: &str) -> Client {

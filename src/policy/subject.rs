@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use crate::model::facts::{Facts, Statement};
+use crate::model::facts::{Class, Facts, Statement};
 use crate::model::{BindValue, Client, Dialect, Kind, Measure, SessionFacts};
 
 /// Bind values of the statement, as far as they are known.
@@ -152,15 +152,14 @@ impl Subject {
 fn no_statement() -> Arc<Statement> {
     static NONE: OnceLock<Arc<Statement>> = OnceLock::new();
     let make = || {
-        Arc::new(Statement {
-            text: Arc::from(""),
-            span: 0..0,
+        let class = Class {
             normalized: Arc::from(""),
             shape: 0,
             dialect: Dialect::Postgres,
             facts: Facts::empty(Kind::Empty),
-            ast: OnceLock::new(),
-        })
+            origins: Box::default(),
+        };
+        Arc::new(Statement::new("", 0..0, Arc::new(class)))
     };
     NONE.get_or_init(make).clone()
 }

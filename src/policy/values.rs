@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::setup::Names;
 use super::subject::View;
 use crate::model::pattern::{NAME_BYTES_MAX, cut};
-use crate::model::{BindValue, ValueFeatures};
+use crate::model::{BindValue, Literal, Statement, ValueFeatures};
 
 /// Longer values have the feature LONG.
 const LONG_BYTES: usize = 1024;
@@ -45,10 +45,7 @@ pub(super) fn text_form(value: &BindValue) -> Option<Cow<'_, str>> {
 
 /// Bytes worth looking at: numbers, dates and the like hold no words and no quotes.
 fn texts<'v>(view: &View<'v>) -> impl Iterator<Item = &'v [u8]> {
-    let literals = view
-        .statement
-        .facts
-        .literals
+    let literals = known_literals(view.statement)
         .iter()
         .filter(|l| l.string)
         .map(|l| l.value.as_bytes());
@@ -59,6 +56,15 @@ fn texts<'v>(view: &View<'v>) -> impl Iterator<Item = &'v [u8]> {
         .filter(worth)
         .filter_map(|value| value.bytes.as_deref());
     literals.chain(values)
+}
+
+/// Most statements hold none, and then nothing is read again.
+fn known_literals(statement: &Statement) -> &[Literal] {
+    if statement.facts.has_literals {
+        crate::sql::literals(statement)
+    } else {
+        &[]
+    }
 }
 
 fn features_of(bytes: &[u8]) -> ValueFeatures {

@@ -4,9 +4,9 @@
 
 use std::hash::Hasher;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use crate::model::facts::Handle;
+use crate::model::facts::{Class, Handle};
 use crate::model::{Analysis, Effects, Facts, FunctionUse, Kind, Literal, Predicate};
 use crate::model::{Problem, Relation, Statement, Traits, Via};
 
@@ -59,14 +59,16 @@ pub(super) fn analyze(source: &str, lexer: Lexer) -> Analysis {
     let mut statements = Vec::with_capacity(cut.statements.len());
     let several = cut.statements.len() > 1;
     for part in &cut.statements {
-        let mut statement = match &part.problem {
-            None => self::statement(&text, part.range.clone(), &prepared),
+        let extra = if several {
+            Traits::IN_STRING
+        } else {
+            Traits::empty()
+        };
+        let facts = match &part.problem {
+            None => facts(&text, part.range.clone(), &prepared),
             Some(problem) => opaque(&text, part.range.clone(), problem.clone()),
         };
-        if several {
-            statement.facts.traits |= Traits::IN_STRING;
-        }
-        let statement = Arc::new(statement);
+        let statement = Arc::new(build(&text, part.range.clone(), facts, extra));
         remember(&mut prepared, &statement);
         statements.push(statement);
     }
@@ -98,15 +100,15 @@ fn unreadable(source: &str, lexer: Lexer, problem: Problem) -> Analysis {
     facts.traits = Traits::OPAQUE | Traits::UNEXPLAINED_WRITE | Traits::DESTRUCTIVE;
     facts.effects = Effects::READS | Effects::WRITES | Effects::SCHEMA | Effects::CODE;
     facts.problems.push(problem.clone());
-    let statement = Statement {
-        text: Arc::from(source),
-        span: 0..source.len(),
+    let class = Class {
         normalized: Arc::from(source),
         shape: shape(source),
         dialect: lexer.dialect,
         facts,
-        ast: OnceLock::new(),
+        origins: Box::default(),
     };
+    let statement = Statement::new(source, 0..source.len(), Arc::new(class));
+    let _ = statement.literals.set(Arc::from([]));
     Analysis {
         text: Arc::from(source),
         statements: vec![Arc::new(statement)],
@@ -125,6 +127,11 @@ fn first_word(source: &str) -> Kind {
 
 /// Reads one statement of the text.
 pub(super) fn statement(text: &Text<'_>, range: Range<usize>, prepared: &Prepared) -> Statement {
+    let facts = facts(text, range.clone(), prepared);
+    build(text, range, facts, Traits::empty())
+}
+
+fn facts(text: &Text<'_>, range: Range<usize>, prepared: &Prepared) -> Facts {
     let mut reader = Reader::new(
         text.source,
         text.lexer,
@@ -153,7 +160,7 @@ pub(super) fn statement(text: &Text<'_>, range: Range<usize>, prepared: &Prepare
                 let tokens = text.tokens.get(range.clone()).unwrap_or(&[]);
                 add_lexical(&mut facts, text, tokens);
             }
-            build(text, range, facts)
+            facts
         }
         Err(confused) => {
             let near = text
@@ -172,7 +179,7 @@ pub(super) fn statement(text: &Text<'_>, range: Range<usize>, prepared: &Prepare
 }
 
 /// A statement known by its tokens only.
-fn opaque(text: &Text<'_>, range: Range<usize>, problem: Problem) -> Statement {
+fn opaque(text: &Text<'_>, range: Range<usize>, problem: Problem) -> Facts {
     let tokens = text.tokens.get(range.clone()).unwrap_or(&[]);
     let first = tokens
         .iter()
@@ -189,7 +196,7 @@ fn opaque(text: &Text<'_>, range: Range<usize>, problem: Problem) -> Statement {
     if matches!(facts.kind, Kind::Update | Kind::Delete) {
         facts.predicate = Predicate::None;
     }
-    build(text, range, facts)
+    facts
 }
 
 fn add_lexical(facts: &mut Facts, text: &Text<'_>, tokens: &[Token]) {
@@ -229,44 +236,69 @@ fn add_lexical(facts: &mut Facts, text: &Text<'_>, tokens: &[Token]) {
     }
 }
 
-fn build(text: &Text<'_>, range: Range<usize>, mut facts: Facts) -> Statement {
+fn build(text: &Text<'_>, range: Range<usize>, mut facts: Facts, extra: Traits) -> Statement {
     let tokens = text.tokens.get(range.clone()).unwrap_or(&[]);
     let start = tokens.first().map_or(0, |token| token.start as usize);
     let end = tokens.last().map_or(start, |token| token.end as usize);
-    constants(text, tokens, &mut facts);
+    parameters(text, tokens, &mut facts);
+    let literals: Arc<[Literal]> = constants(text.source, tokens).collect();
+    facts.has_literals = !literals.is_empty();
     let normalized = normalize::normalize(text, range, &facts);
-    Statement {
-        text: Arc::from(text.source.get(start..end).unwrap_or("")),
-        span: start..end,
+    facts.traits |= extra;
+    let class = Class {
         shape: shape(&normalized),
         normalized: Arc::from(normalized),
         dialect: text.lexer.dialect,
         facts,
-        ast: OnceLock::new(),
-    }
+        origins: Box::default(),
+    };
+    let own = text.source.get(start..end).unwrap_or("");
+    let statement = Statement::new(own, start..end, Arc::new(class));
+    let _ = statement.literals.set(literals);
+    statement
 }
 
-/// Literals and parameters.
-fn constants(text: &Text<'_>, tokens: &[Token], facts: &mut Facts) {
+/// The constants of a statement, in order of appearance; read anew where the
+/// class of the statement was known and nobody had asked for them yet.
+pub fn literals(statement: &Statement) -> &Arc<[Literal]> {
+    statement.literals.get_or_init(|| {
+        // Only texts that were read under the standard rules come without their constants.
+        let lexer = Lexer {
+            dialect: statement.dialect,
+            ..Lexer::POSTGRES
+        };
+        let tokens = lex(&statement.text, lexer).unwrap_or_default();
+        let base = statement.span.start;
+        constants(&statement.text, &tokens)
+            .map(|literal| Literal {
+                span: literal.span.start + base..literal.span.end + base,
+                ..literal
+            })
+            .collect()
+    })
+}
+
+fn constants<'t>(source: &'t str, tokens: &'t [Token]) -> impl Iterator<Item = Literal> + 't {
+    tokens
+        .iter()
+        .filter(|token| matches!(token.kind, Tok::String | Tok::Number))
+        .map(|token| Literal {
+            span: token.start as usize..token.end as usize,
+            value: Arc::from(text_of(token, source)),
+            string: token.kind == Tok::String,
+        })
+}
+
+fn parameters(text: &Text<'_>, tokens: &[Token], facts: &mut Facts) {
     let mut unnumbered = 0u16;
-    for token in tokens {
-        match token.kind {
-            Tok::String | Tok::Number => facts.literals.push(Literal {
-                span: token.start as usize..token.end as usize,
-                value: Arc::from(text_of(token, text.source)),
-                string: token.kind == Tok::String,
-            }),
-            Tok::Param => {
-                let digits = token.text(text.source).trim_start_matches(['$', '?']);
-                match digits.parse::<u16>() {
-                    Ok(number) => facts.parameters = facts.parameters.max(number),
-                    Err(_) => {
-                        unnumbered = unnumbered.saturating_add(1);
-                        facts.parameters = facts.parameters.max(unnumbered);
-                    }
-                }
+    for token in tokens.iter().filter(|token| token.kind == Tok::Param) {
+        let digits = token.text(text.source).trim_start_matches(['$', '?']);
+        match digits.parse::<u16>() {
+            Ok(number) => facts.parameters = facts.parameters.max(number),
+            Err(_) => {
+                unnumbered = unnumbered.saturating_add(1);
+                facts.parameters = facts.parameters.max(unnumbered);
             }
-            _ => {}
         }
     }
 }

@@ -14,6 +14,7 @@ mod assemble;
 pub mod ast;
 mod builtin;
 mod explain;
+mod known;
 pub mod lex;
 mod lexical;
 mod normalize;
@@ -22,8 +23,10 @@ mod settings;
 pub mod shape;
 mod split;
 
+pub use assemble::literals;
 pub use ast::{AST_KINDS, AST_VERSION, ast_image};
 pub use explain::explain_json;
+pub use known::Analyses;
 
 use crate::model::{Analysis, Dialect};
 

@@ -82,6 +82,11 @@ pub fn scan(text: &str, lexer: Lexer, out: &mut String) -> bool {
     scan.starts_plain() && scan.run(text).is_some()
 }
 
+/// Whether the key stands for more than one text.
+pub fn is_masked(key: &str) -> bool {
+    memchr::memchr2(NUMBER as u8, STRING as u8, key.as_bytes()).is_some()
+}
+
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }

@@ -21,3 +21,4 @@ mod sqlite;
 mod startup;
 mod support;
 mod tidy;
+mod traps;

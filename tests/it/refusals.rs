@@ -19,7 +19,8 @@ const SETUP: &str = "
     CREATE VIEW innocent AS SELECT secret FROM canary_credentials;
 ";
 
-const RULES: &str = "
+/// The trap's policy.
+pub const RULES: &str = "
     [[policy]]
     name = \"honeytoken\"
     settings = { tables = [\"canary_*\"] }
@@ -74,15 +75,44 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "honeytoken",
     ),
     ("DROP TABLE canary_credentials", "42P01", "honeytoken"),
+    (
+        "CREATE RULE r AS ON INSERT TO audit DO ALSO DELETE FROM users",
+        "42501",
+        "require-where",
+    ),
+    (
+        "DO $$ BEGIN DELETE FROM users; END $$",
+        "42501",
+        "require-where",
+    ),
+    (
+        "DO $$ BEGIN EXECUTE 'UPDATE users SET name = 1 WHERE true'; END $$",
+        "42501",
+        "require-where",
+    ),
+    (
+        "CREATE FUNCTION gone() RETURNS void LANGUAGE sql AS 'DELETE FROM users'",
+        "42501",
+        "require-where",
+    ),
+    (
+        "CREATE FUNCTION gone() RETURNS void LANGUAGE sql BEGIN ATOMIC DELETE FROM users; END",
+        "42501",
+        "require-where",
+    ),
 ];
 
-struct Scene {
-    database: Database,
-    gate: Gate,
+/// A database with a trap in it, and a gate in front.
+pub struct Scene {
+    /// The database.
+    pub database: Database,
+    /// The gate.
+    pub gate: Gate,
 }
 
 impl Scene {
-    fn new() -> Option<Scene> {
+    /// None: no servers here.
+    pub fn new() -> Option<Scene> {
         let database = fresh_database()?;
         database.prepare(SETUP);
         let gate = Gate::start(&database, RULES);
@@ -113,7 +143,7 @@ impl Scene {
     }
 
     /// What the tables hold: nothing but what SETUP put there.
-    fn expect_untouched(&self, why: &str) {
+    pub fn expect_untouched(&self, why: &str) {
         let mut direct = self.database.direct();
         let sql = "SELECT (SELECT count(*) FROM users WHERE name = 'user ' || id) || '/' || \
                    (SELECT count(*) FROM audit) || '/' || (SELECT count(*) FROM canary_credentials)";
@@ -165,7 +195,8 @@ fn expect_refused(answers: &[Answer], code: &str, policy: &str, state: &str, why
     );
 }
 
-fn expect_usable(client: &mut Raw, why: &str) {
+/// The connection goes on as if nothing had happened.
+pub fn expect_usable(client: &mut Raw, why: &str) {
     assert_eq!(client.value("SELECT 'still here'"), "still here", "{why}");
     assert!(client.is_silent(), "{why}: nothing is left over");
 }
@@ -326,33 +357,6 @@ fn refuses_text_that_cannot_be_tokenized() {
         assert_eq!(extended[0].code(), "42601", "{sql}");
         expect_usable(&mut client, sql);
     }
-}
-
-#[test]
-fn a_trap_answers_as_a_table_that_is_not_there() {
-    let Some(scene) = Scene::new() else { return };
-    let mut client = scene.gate.connect();
-    let mut direct = scene.database.direct();
-    for script in [
-        "Q SELECT * FROM {}",
-        "Q SELECT 1, (SELECT count(*) FROM {})",
-        "P - SELECT * FROM {}\nB - -\nD P -\nE -\nS",
-        "Q BEGIN\n---\nQ SELECT * FROM {}\n---\nQ SELECT 1\n---\nQ COMMIT",
-    ] {
-        // Both names have the same length, so that positions agree.
-        let trap = client.lines(&script.replace("{}", "canary_credentials"));
-        let missing = direct.lines(&script.replace("{}", "kanary_credentials"));
-        let missing: Vec<String> = missing
-            .iter()
-            .map(|line| line.replace("kanary", "canary"))
-            .collect();
-        assert_eq!(trap, missing, "{script}");
-    }
-    let page = scene.gate.page("/metrics").1;
-    assert!(
-        !page.contains("canary"),
-        "metric labels do not name it\n{page}"
-    );
 }
 
 #[test]

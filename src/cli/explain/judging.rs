@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::model::client::BindValue;
+use crate::model::facts::Class;
 use crate::model::refusal::sqlstate;
 use crate::model::{
     Client, Decision, Dialect, Facts, Kind, Problem, Refusal, Requirement, SessionFacts, Statement,
@@ -183,13 +184,12 @@ fn answer(statement: &Arc<Statement>, outcome: Outcome, values_unknown: bool) ->
 fn unreadable(text: &str, dialect: Dialect) -> Arc<Statement> {
     let mut facts = Facts::empty(Kind::Other);
     facts.traits = Traits::OPAQUE | Traits::DESTRUCTIVE;
-    Arc::new(Statement {
-        text: Arc::from(text),
-        span: 0..text.len(),
+    let class = Class {
         normalized: Arc::from(text),
         shape: 0,
         dialect,
         facts,
-        ast: Default::default(),
-    })
+        origins: Box::default(),
+    };
+    Arc::new(Statement::new(text, 0..text.len(), Arc::new(class)))
 }

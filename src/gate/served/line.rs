@@ -12,6 +12,7 @@ use super::session::{OUTBOX_BYTES, Session};
 use crate::backend::rows::{Column, Value};
 use crate::backend::sqlite::{self, Described, Done, Event, Order, Reach};
 use crate::gate::{Error, Worker};
+use crate::model::facts::Class;
 use crate::model::refusal::{Disguise, sqlstate};
 use crate::model::{
     Access, Analysis, BindValue, Client, Facts, Kind, Problem, Refusal, Relation, Statement,
@@ -745,15 +746,14 @@ fn may_write(facts: &Facts) -> bool {
 /// are told of the database, and its verdicts are not those of the same text elsewhere.
 fn as_sqlite(statement: &Arc<Statement>) -> Arc<Statement> {
     use crate::model::Dialect;
-    Arc::new(Statement {
-        text: statement.text.clone(),
-        span: statement.span.clone(),
+    let class = Class {
         normalized: format!("{}\u{1f}postgres", statement.normalized).into(),
         shape: statement.shape.rotate_left(1),
         dialect: Dialect::Sqlite,
         facts: statement.facts.clone(),
-        ast: std::sync::OnceLock::new(),
-    })
+        origins: Box::default(),
+    };
+    Arc::new(statement.reclassed(Arc::new(class)))
 }
 
 /// Table-valued functions and SQLite's own bookkeeping: nothing a policy names.
@@ -766,8 +766,7 @@ fn is_machinery(name: &str) -> bool {
 
 /// The statement with the relations that only SQLite knows it touches; none when the text shows them all.
 fn widened(statement: &Statement, reach: &Reach) -> Option<Statement> {
-    let mut facts = statement.facts.clone();
-    let before = facts.relations.len();
+    let mut more = Vec::new();
     for touch in &reach.touches {
         let schema_table = reach.schema && touch.name.starts_with("sqlite_");
         if schema_table || is_machinery(&touch.name) || touch.access == Access::OTHER {
@@ -787,36 +786,21 @@ fn widened(statement: &Statement, reach: &Reach) -> Option<Statement> {
                 && (whole || r.access.contains(wanted))
         });
         if !known {
-            facts.relations.push(Relation {
+            let relation = Relation {
                 schema: Some(Arc::from(touch.schema)),
                 name: Arc::from(touch.name.as_str()),
                 access: touch.access,
                 via: Via::Catalog,
-            });
+            };
+            // SQLite does not say which of several names leads there: any written one will do.
+            let written = |r: &Relation| r.via != Via::Catalog;
+            let origin = statement.facts.relations.iter().position(written);
+            let origin = origin.and_then(|origin| u32::try_from(origin).ok());
+            more.push((relation, origin));
         }
     }
-    if facts.relations.len() == before {
+    if more.is_empty() {
         return None;
     }
-    // What the text reaches is part of what it is: a verdict must not be remembered without it.
-    let mut normalized = statement.normalized.to_string();
-    for relation in &facts.relations[before..] {
-        normalized.push_str(&format!(
-            "\u{1f}{}:{}",
-            relation.qualified(),
-            relation.access.bits()
-        ));
-    }
-    use std::hash::{Hash, Hasher};
-    let mut hasher = rustc_hash::FxHasher::default();
-    normalized.hash(&mut hasher);
-    Some(Statement {
-        text: statement.text.clone(),
-        span: statement.span.clone(),
-        normalized: normalized.into(),
-        shape: hasher.finish(),
-        dialect: statement.dialect,
-        facts,
-        ast: std::sync::OnceLock::new(),
-    })
+    Some(statement.reclassed(Arc::new(statement.class.widened(more))))
 }

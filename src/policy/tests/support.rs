@@ -11,7 +11,7 @@ use crate::config::{
     AnalysisConfig, Config, Limits, LogConfig, Mode, OnFault, OpaqueMode, Plugin, PolicyConfig,
 };
 use crate::model::code::{Access, Effects, Kind, Traits, Via};
-use crate::model::facts::{Facts, Literal, Relation, Statement};
+use crate::model::facts::{Class, Facts, Relation, Statement};
 use crate::model::{Client, Dialect, SessionFacts};
 
 /// Imports, each with its core signature.
@@ -298,11 +298,7 @@ pub(super) fn select(literal: &str) -> Arc<Statement> {
     let mut facts = Facts::empty(Kind::Select);
     facts.effects = Effects::READS;
     facts.traits = Traits::RETURNS_ROWS;
-    facts.literals.push(Literal {
-        span: 0..1,
-        value: literal.into(),
-        string: true,
-    });
+    facts.has_literals = true;
     facts.relations.push(Relation {
         schema: None,
         name: "users".into(),
@@ -310,7 +306,10 @@ pub(super) fn select(literal: &str) -> Arc<Statement> {
         via: Via::Direct,
     });
     statement(
-        &format!("SELECT * FROM users WHERE id = '{literal}'"),
+        &format!(
+            "SELECT * FROM users WHERE id = '{}'",
+            literal.replace('\'', "''")
+        ),
         "SELECT * FROM users WHERE id = ?",
         facts,
     )
@@ -325,15 +324,14 @@ pub(super) fn shape(number: usize) -> Arc<Statement> {
 pub(super) fn statement(text: &str, normalized: &str, facts: Facts) -> Arc<Statement> {
     use std::hash::{BuildHasher, BuildHasherDefault};
     let hasher: BuildHasherDefault<rustc_hash::FxHasher> = BuildHasherDefault::default();
-    Arc::new(Statement {
-        text: text.into(),
-        span: 0..text.len(),
+    let class = Class {
         normalized: normalized.into(),
         shape: hasher.hash_one(normalized),
         dialect: Dialect::Postgres,
         facts,
-        ast: Default::default(),
-    })
+        origins: Box::default(),
+    };
+    Arc::new(Statement::new(text, 0..text.len(), Arc::new(class)))
 }
 
 /// `policy/rule` of a refusal, or what else came out.

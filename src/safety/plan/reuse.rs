@@ -55,7 +55,7 @@ pub fn is_reusable(
     normalized: &str,
     unique: &dyn Uniqueness,
 ) -> bool {
-    if facts.literals.is_empty() && facts.parameters == 0 {
+    if !facts.has_literals && facts.parameters == 0 {
         return true;
     }
     let plain = facts.operators.is_empty()

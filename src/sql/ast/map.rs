@@ -28,7 +28,7 @@ pub(super) fn other(start: usize, end: usize) -> AstImage {
 
 /// The image of a tree.
 pub(super) fn image(tree: &Tree, statement: &Statement) -> AstImage {
-    let literals = statement.facts.literals.iter().enumerate();
+    let literals = crate::sql::literals(statement).iter().enumerate();
     let mut builder = Builder {
         nodes: Vec::new(),
         heap: String::new(),

@@ -34,6 +34,13 @@ impl Reader<'_> {
             }
             self.explain(index);
         }
+        let source = self.source;
+        let bounds = self.tokens.get(from.min(to)..to).unwrap_or(&[]);
+        if let (Some(first), Some(last)) = (bounds.first(), bounds.last()) {
+            // Strings were looked into above; here it is what stands in plain text.
+            let plain = source.get(first.start as usize..last.end as usize);
+            self.unbounded_changes(plain.unwrap_or(""));
+        }
         let found = lexical::tokens(
             self.source,
             self.lexer,

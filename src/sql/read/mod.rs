@@ -12,6 +12,7 @@
 //!
 //! Read [`Reader::statement`] in `statement.rs` first.
 
+mod body;
 mod copy;
 mod create;
 mod define;

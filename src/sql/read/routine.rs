@@ -97,6 +97,7 @@ impl Reader<'_> {
 
     /// Relations and writes that a string with code may hold. `runs`: it is run now.
     pub fn code_in_string(&mut self, text: &str, runs: bool) {
+        self.unbounded_changes(text);
         let found = lexical::scan(text, self.lexer);
         let saved = std::mem::replace(&mut self.via, Via::Nested);
         for (name, access) in found.relations {

@@ -3,6 +3,7 @@
 //! `golden/*.sql` holds one text a line (`\n` stands for a newline); the file
 //! beside it what is found. `UPDATE_EXPECT=1` writes it anew: read the diff.
 
+mod bodies;
 mod golden;
 mod limits;
 mod properties;

@@ -147,9 +147,15 @@ fn fields(out: &mut BytesMut, message: &UserMessage) {
 /// (PostgreSQL 15, parse_relation.c): position, file, line and routine included.
 /// `position` counts characters from 1; none where the server gives none.
 pub fn undefined_relation(out: &mut BytesMut, noun: &str, name: &str, position: Option<usize>) {
-    let message = format!("{noun} \"{name}\" does not exist");
+    let denied = noun == "function";
+    let message = if denied {
+        format!("permission denied for function {name}")
+    } else {
+        format!("{noun} \"{name}\" does not exist")
+    };
     let position = position.map(|position| position.to_string());
     let (file, line, routine) = match position {
+        _ if denied => ("aclchk.c", "3485", "aclcheck_error"),
         Some(_) => ("parse_relation.c", "1392", "parserOpenTable"),
         None if noun == "table" => ("tablecmds.c", "1258", "DropErrorMsgNonExistent"),
         None => ("namespace.c", "433", "RangeVarGetRelidExtended"),
@@ -158,7 +164,7 @@ pub fn undefined_relation(out: &mut BytesMut, noun: &str, name: &str, position: 
         for (tag, text) in [
             (b'S', "ERROR"),
             (b'V', "ERROR"),
-            (b'C', "42P01"),
+            (b'C', if denied { "42501" } else { "42P01" }),
             (b'M', message.as_str()),
             (b'P', position.as_deref().unwrap_or_default()),
             (b'F', file),

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use super::database::{Database, OWNER};
@@ -92,7 +93,8 @@ impl Gate {
             );
             std::thread::sleep(Duration::from_millis(20));
         }
-        while self.page("/readyz").0 != 200 {
+        // The admin listener opens behind the others.
+        while http_get(self.admin, "/readyz").map_or(0, |page| page.0) != 200 {
             assert!(
                 Instant::now() < deadline,
                 "the gate is not ready:\n{}",
@@ -153,7 +155,7 @@ impl Gate {
 
     /// Body of a page of the admin listener.
     pub fn page(&self, path: &str) -> (u16, String) {
-        http_get(self.admin, path)
+        http_get(self.admin, path).expect("the admin listener answers")
     }
 
     /// Sum of a counter over all labels that contain `labels`.
@@ -199,18 +201,29 @@ impl Drop for Gate {
     }
 }
 
+/// A port below those the system gives to outgoing connections: nobody else
+/// takes it between this look and the gate's own bind.
 fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("its address")
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const FIRST: u16 = 12_000;
+    const PORTS: u16 = 16_000;
+    let start = std::process::id() as u16;
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST + start.wrapping_mul(97).wrapping_add(step) % PORTS;
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            return listener.local_addr().expect("its address");
+        }
+    }
 }
 
-fn http_get(address: SocketAddr, path: &str) -> (u16, String) {
+fn http_get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
     use std::io::Read;
-    let mut stream = std::net::TcpStream::connect(address).expect("the admin listener");
+    let mut stream = std::net::TcpStream::connect(address)?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).expect("a request");
+    stream.write_all(request.as_bytes())?;
     let mut response = String::new();
-    stream.read_to_string(&mut response).expect("a response");
+    stream.read_to_string(&mut response)?;
     let status = response
         .split(' ')
         .nth(1)
@@ -220,5 +233,5 @@ fn http_get(address: SocketAddr, path: &str) -> (u16, String) {
         .split_once("\r\n\r\n")
         .map(|parts| parts.1.to_owned())
         .unwrap_or_default();
-    (status, body)
+    Ok((status, body))
 }

@@ -137,6 +137,14 @@ impl Catalog {
         }
     }
 
+    /// Number of the current reading (0: none yet), and whether it can be
+    /// relied on: what [`Catalog::view`] says, without taking hold of it.
+    pub fn pulse(&self) -> (u64, bool) {
+        let stale = self.is_stale();
+        let epoch = self.current.load().as_ref().map_or(0, |now| now.epoch);
+        (epoch, stale)
+    }
+
     /// A definition goes by. Call it before the statement is sent, and again when
     /// the transaction that holds it has ended: until then nobody else sees it.
     pub fn note_ddl(&self) {

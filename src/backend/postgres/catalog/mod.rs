@@ -21,6 +21,7 @@
 //!
 //! Read [`CatalogSnapshot::reach`] first, then `walk`, then `load`.
 
+mod beyond;
 mod body;
 mod counter;
 mod digest;

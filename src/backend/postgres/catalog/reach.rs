@@ -34,6 +34,8 @@ pub struct Reach {
     pub reads: Vec<Oid>,
     /// Relations whose rows it can change, partitions and cascades included; ordered.
     pub changes: Vec<Oid>,
+    /// How each of `changes` is changed, in the same order.
+    pub changed_by: Vec<Access>,
     /// Tables it empties or drops by name; ordered.
     pub truncates: Vec<Oid>,
     /// Why `changes` is no bound: count on all limited tables.
@@ -224,7 +226,7 @@ impl Own<'_, '_, '_> {
             }
             if named
                 .access
-                .intersects(Access::SELECT | Access::LOCK | Access::POSSIBLE)
+                .intersects(Access::SELECT | Access::LOCK | Access::POSSIBLE | Access::OTHER)
                 || !change.is_empty()
             {
                 self.read(named);

@@ -147,6 +147,7 @@ impl<'s> Walk<'s> {
         self.deferred |= self.opaque.is_some() && self.snapshot.relations().any(waiting);
         Reach {
             reads: self.reads.into_iter().collect(),
+            changed_by: self.changes.values().copied().collect(),
             changes: self.changes.into_keys().collect(),
             truncates: self.truncates.into_iter().collect(),
             reads_opaque: self.opaque.clone(),
