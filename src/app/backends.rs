@@ -163,5 +163,6 @@ fn target(backend: &PostgresBackend, database: &Database) -> Target {
         user: backend.user.clone(),
         password: backend.password.clone(),
         timeout: database.pool.connect_timeout,
+        lifetime: database.pool.lifetime,
     }
 }

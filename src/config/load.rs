@@ -12,7 +12,7 @@ use super::source::Source;
 use super::values::{self, Surroundings};
 use super::{
     AnalysisConfig, Backend, Config, Credential, Database, Limits, Listen, LogConfig, OpaqueMode,
-    Pool, Protocol, Secret, User, policies, reference,
+    Pool, PoolMode, Protocol, Secret, User, policies, reference,
 };
 
 /// Largest configuration file that is read.
@@ -281,19 +281,18 @@ fn pool(table: Table<'_>) -> Pool {
         return default;
     };
     let modes = [
-        ("session", true),
-        ("transaction", false),
-        ("statement", false),
+        ("session", PoolMode::Session),
+        ("transaction", PoolMode::Transaction),
+        ("statement", PoolMode::Statement),
     ];
-    if let Some(At { value: false, span }) = table.choice("mode", &modes) {
-        let message = "only session pooling is available in this version: each client holds its connection until it leaves";
-        table.problems.warning(
-            span,
-            message,
-            "write \"session\", and set `max` to the number of clients",
-        );
-    }
     Pool {
+        mode: table
+            .choice("mode", &modes)
+            .map_or(default.mode, |mode| mode.value),
+        lifetime: table.duration("lifetime").unwrap_or(default.lifetime),
+        prepared_max: table
+            .number("prepared_max", 1..=100_000)
+            .unwrap_or(default.prepared_max),
         max: table.number("max", 1..=100_000).unwrap_or(default.max),
         wait_timeout: table
             .duration("wait_timeout")

@@ -200,6 +200,8 @@ pub struct PostgresBackend {
 /// Pool settings of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
+    /// When a link goes back.
+    pub mode: PoolMode,
     /// Most server connections.
     pub max: usize,
     /// How long a client may wait for one.
@@ -208,15 +210,33 @@ pub struct Pool {
     pub connect_timeout: Duration,
     /// Idle connections older than this are closed.
     pub idle_timeout: Duration,
+    /// Connections older than this are closed once they are idle.
+    pub lifetime: Duration,
+    /// Prepared statements kept on one connection.
+    pub prepared_max: usize,
+}
+
+/// When a session gives its link back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PoolMode {
+    /// When its client leaves.
+    Session,
+    /// After each transaction.
+    Transaction,
+    /// After each statement; transactions of several statements are refused.
+    Statement,
 }
 
 impl Default for Pool {
     fn default() -> Self {
         Pool {
+            mode: PoolMode::Session,
             max: 40,
             wait_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(600),
+            lifetime: Duration::from_secs(3600),
+            prepared_max: 500,
         }
     }
 }

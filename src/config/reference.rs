@@ -181,13 +181,13 @@ pub const OPERATOR: Section = Section {
 pub const POOL: Section = Section {
     path: "database.pool",
     repeated: false,
-    text: "Connections to the server. In this version a client holds one as long as it is connected.",
+    text: "Connections to the server. In transaction mode they are shared among clients: settings, prepared statements and roles follow the client from connection to connection.",
     keys: &[
         key(
             "mode",
+            "`\"session\"`, `\"transaction\"` or `\"statement\"`",
             "`\"session\"`",
-            "`\"session\"`",
-            "When a connection goes back to the pool: when its client leaves.",
+            "When a connection goes back to the pool: when its client leaves, after each transaction, or after each statement.",
         ),
         key("max", "number", "`40`", "Most connections to the server."),
         key(
@@ -207,6 +207,18 @@ pub const POOL: Section = Section {
             "duration",
             "`\"10m\"`",
             "Idle connections older than this are closed.",
+        ),
+        key(
+            "lifetime",
+            "duration",
+            "`\"1h\"`",
+            "Connections older than this are closed once they are idle; up to a fifth earlier, so that they do not all end at once.",
+        ),
+        key(
+            "prepared_max",
+            "number",
+            "`500`",
+            "Prepared statements kept on one connection in transaction and statement mode; the one not used for longest goes first.",
         ),
     ],
 };

@@ -239,19 +239,6 @@ fn reports_broken_syntax_with_its_place() {
 }
 
 #[test]
-fn warns_where_a_pool_mode_is_not_available() {
-    check(
-        "[[database]]\nname = \"a\"\nbackend = \"postgres://a@h\"\npool = { mode = \"transaction\" }",
-        expect![[r#"
-            warning: only session pooling is available in this version: each client holds its connection until it leaves
-             --> p.toml:4:17
-            4 | pool = { mode = "transaction" }
-              |                 ^^^^^^^^^^^^^ write "session", and set `max` to the number of clients
-        "#]],
-    );
-}
-
-#[test]
 fn checks_that_names_are_unique_and_resolve() {
     check(
         "[[database]]\nname = \"shop\"\nbackend = \"sqlite:a\"\n[[database]]\nname = \"shop\"\nbackend = \"sqlite:b\"\n[[user]]\nname = \"u\"\npassword = \"env:NOPE\"\ndatabases = [\"shpo\"]\n[table_limits]\nusers = 1\n[[policy]]\nname = \"table_limits\"\nplugin = \"table-limit\"\n",

@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use rand::RngExt;
+use tokio::sync::Notify;
 
 /// Something that can be told to stop what it runs.
 pub trait Cancel: Send + Sync {
@@ -27,20 +28,47 @@ pub struct CancelKey {
     pub secret: i32,
 }
 
-type Target = Arc<tokio::sync::Mutex<Option<Arc<dyn Cancel>>>>;
+/// What a cancel request reaches now, and how many are on their way to it.
+#[derive(Default)]
+struct Target {
+    state: Mutex<Aim>,
+    landed: Notify,
+}
+
+#[derive(Default)]
+struct Aim {
+    running: Option<Arc<dyn Cancel>>,
+    flying: usize,
+}
+
+impl Target {
+    fn aim(&self) -> MutexGuard<'_, Aim> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A cancel request on its way; it has landed when this drops.
+struct Flight(Arc<Target>);
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.0.aim().flying -= 1;
+        self.0.landed.notify_waiters();
+    }
+}
 
 /// All sessions that can be cancelled, shared by the workers.
 #[derive(Default)]
 pub struct Cancels {
     next: AtomicI32,
-    sessions: RwLock<HashMap<i32, (i32, Target)>>,
+    sessions: RwLock<HashMap<i32, (i32, Arc<Target>)>>,
 }
 
 /// A session's place in the registry; leaving it forgets the key.
 pub struct Registration {
     /// The key to hand out.
     pub key: CancelKey,
-    target: Target,
+    target: Arc<Target>,
     registry: Arc<Cancels>,
 }
 
@@ -55,7 +83,7 @@ impl std::fmt::Debug for Registration {
 impl Cancels {
     /// A new key, known before it is sent.
     pub fn register(self: &Arc<Self>) -> Registration {
-        let target = Target::default();
+        let target = Arc::<Target>::default();
         let secret = rand::rng().random();
         let mut sessions = self
             .sessions
@@ -84,10 +112,15 @@ impl Cancels {
                 _ => return,
             }
         };
-        let target = target.lock().await;
-        if let Some(running) = target.as_ref() {
-            running.cancel().await;
-        }
+        let (running, _flight) = {
+            let mut aim = target.aim();
+            let Some(running) = aim.running.clone() else {
+                return;
+            };
+            aim.flying += 1;
+            (running, Flight(target.clone()))
+        };
+        running.cancel().await;
     }
 }
 
@@ -98,13 +131,36 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 
 impl Registration {
     /// From now on a cancel request reaches this.
-    pub async fn attach(&self, running: Arc<dyn Cancel>) {
-        *self.target.lock().await = Some(running);
+    pub fn attach(&self, running: Arc<dyn Cancel>) {
+        self.target.aim().running = Some(running);
     }
 
-    /// Waits for a cancel that is on its way, then lets no further one through.
+    /// Lets no further cancel through. True: one is on its way, and what it was
+    /// aimed at may not have another owner before it has [landed](Self::landed).
+    pub fn release(&self) -> bool {
+        let mut aim = self.target.aim();
+        aim.running = None;
+        aim.flying > 0
+    }
+
+    /// Waits for cancels that are on their way.
+    pub async fn landed(&self) {
+        loop {
+            let landed = self.target.landed.notified();
+            let mut landed = std::pin::pin!(landed);
+            landed.as_mut().enable();
+            if self.target.aim().flying == 0 {
+                return;
+            }
+            landed.await;
+        }
+    }
+
+    /// Lets no further cancel through, and waits for one that is on its way.
     pub async fn detach(&self) {
-        *self.target.lock().await = None;
+        if self.release() {
+            self.landed().await;
+        }
     }
 }
 

@@ -111,8 +111,12 @@ impl Statements {
 
 /// One answer that is still to come.
 pub(super) enum Expected {
-    /// ParseComplete.
-    Parse(Undo),
+    /// ParseComplete; with the number of a shared statement the link then knows.
+    Parse(Undo, Option<u64>),
+    /// ParseComplete of a statement the gate prepares anew; answers nobody.
+    Reparse(Option<u64>),
+    /// An answer the gate gives itself, when its turn comes.
+    Given(&'static [u8], Option<Undo>),
     /// BindComplete.
     Bind(Undo),
     /// CloseComplete.
@@ -140,6 +144,8 @@ pub(super) enum Own {
     Closes(u8),
     /// ReadyForQuery.
     Ready,
+    /// ReadyForQuery after settings were restored; says nothing about the client's transaction.
+    Settings,
 }
 
 /// The queue.
@@ -161,6 +167,21 @@ impl Queue {
         matches!(self.items.get(1), Some(Expected::Sync))
     }
 
+    /// Whether the next answer is the gate's own to give.
+    pub(super) fn starts_with_given(&self) -> bool {
+        matches!(self.items.front(), Some(Expected::Given(..)))
+    }
+
+    /// The answer whose turn has come and that the gate gives itself.
+    pub(super) fn pop_given(&mut self) -> Option<&'static [u8]> {
+        let Some(Expected::Given(bytes, _)) = self.items.front() else {
+            return None;
+        };
+        let bytes = *bytes;
+        self.items.pop_front();
+        Some(bytes)
+    }
+
     pub(super) fn pop(&mut self) -> Option<Expected> {
         self.items.pop_front()
     }
@@ -177,7 +198,7 @@ impl Queue {
                 Expected::Sync
                     | Expected::Query(_)
                     | Expected::RefusalQuery(_)
-                    | Expected::Own(Own::Ready)
+                    | Expected::Own(Own::Ready | Own::Settings)
             )
         )
     }

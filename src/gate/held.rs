@@ -21,8 +21,8 @@ use super::own::Answer;
 use super::refuse;
 use super::session::Session;
 use crate::backend::postgres::catalog::{Oid, counter_query, parse_counter};
-use crate::model::{Kind, Refusal, Statement, TransactionState, refusal::sqlstate};
-use crate::policy::{Permit, Refused};
+use crate::model::{Kind, Refusal, Statement, refusal::sqlstate};
+use crate::policy::Permit;
 use crate::safety::limit::{CountPlan, Counting, Group, Readings, SETTLE_QUERY};
 use crate::telemetry;
 use crate::wire::postgres::encode;
@@ -47,14 +47,14 @@ pub(super) struct Count {
     /// Groups counted by the server.
     groups: Vec<Group>,
     oids: BTreeSet<Oid>,
-    settle: bool,
-    before: Readings,
+    pub(super) settle: bool,
+    pub(super) before: Readings,
 }
 
 impl Count {
     /// For these statements in order. Tags are trusted only where every
     /// statement's can be: counting some rows twice would be as wrong as missing some.
-    fn of<'a>(needs: impl Iterator<Item = &'a Needs>, tags_come: bool) -> Count {
+    pub(super) fn of<'a>(needs: impl Iterator<Item = &'a Needs>, tags_come: bool) -> Count {
         let mut count = Count::default();
         let mut countings: Vec<Counting> = Vec::new();
         for (at, needs) in needs.enumerate() {
@@ -86,7 +86,7 @@ impl Count {
         count
     }
 
-    fn query(&self) -> Option<String> {
+    pub(super) fn query(&self) -> Option<String> {
         if self.oids.is_empty() {
             return None;
         }
@@ -163,7 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return self.deny_pipelined(&statement, permit, failed);
         }
         self.push_bind(name, portal);
-        self.loan.link.outbox.put_slice(frame);
+        self.up.put_slice(frame);
         self.executed += 1;
         if count.oids.is_empty() {
             return Ok(());
@@ -212,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         self.queue.push(Expected::Execute(Box::new(run)));
         self.executed += 1;
-        self.loan.link.outbox.put_slice(frame);
+        self.up.put_slice(frame);
         self.settle().await?;
         let (Some(tag), Some(run)) = (self.held.take(), self.held_run.take()) else {
             // The server refused it, or a row limit was exceeded: the client knows.
@@ -264,7 +264,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Reads the counters before a statement.
-    async fn count_before(&mut self, count: &mut Count) -> Result<Option<Verified>, Error> {
+    pub(super) async fn count_before(
+        &mut self,
+        count: &mut Count,
+    ) -> Result<Option<Verified>, Error> {
         let Some(query) = count.query() else {
             return Ok(None);
         };
@@ -279,7 +282,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Verifies what a held statement did.
-    async fn count_after(
+    pub(super) async fn count_after(
         &mut self,
         count: &Count,
         tags: &[Option<u64>],
@@ -300,7 +303,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(self.book(count, &after, tags))
     }
 
-    fn book(&mut self, count: &Count, after: &Readings, tags: &[Option<u64>]) -> Verified {
+    pub(super) fn book(
+        &mut self,
+        count: &Count,
+        after: &Readings,
+        tags: &[Option<u64>],
+    ) -> Verified {
         for (at, groups) in &count.tags {
             let rows = tags.get(*at).copied().flatten().unwrap_or(0);
             for group in groups.iter() {
@@ -321,7 +329,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.discard {
             // Failed: Sync ends the skipping, ROLLBACK the block.
             self.discard = false;
-            encode::sync(&mut self.loan.link.outbox);
+            encode::sync(&mut self.up);
             self.queue.push(Expected::Own(super::expected::Own::Ready));
             self.settle().await?;
             self.ask_simple("ROLLBACK").await?;
@@ -331,7 +339,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !self.in_block {
             // The client ended the transaction itself.
             self.queue.push(Expected::Sync);
-            encode::sync(&mut self.loan.link.outbox);
+            encode::sync(&mut self.up);
             return Ok(());
         }
         let answer = self.ask("COMMIT").await?;
@@ -340,256 +348,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         self.discard = false;
         self.queue.push(Expected::Sync);
-        encode::sync(&mut self.loan.link.outbox);
-        Ok(())
-    }
-
-    async fn run_query(
-        &mut self,
-        frame: &[u8],
-        statements: Rc<[(Arc<Statement>, Permit)]>,
-        needs: &[Rc<Needs>],
-        spent: (u64, u64),
-    ) -> Result<(), Error> {
-        for ((statement, permit), needs) in statements.iter().zip(needs) {
-            if !needs.plan {
-                continue;
-            }
-            match self.check_plan(statement, permit, None).await? {
-                Verified::Good => {}
-                Verified::Refused(refusal) => {
-                    let refused = refuse::by_host(refusal, permit);
-                    self.deny_query(statement, &refused);
-                    return Ok(());
-                }
-                Verified::Failed(body) => return self.fail_query(&body).await,
-            }
-        }
-        let mut run = Run::new(Statements::Many(statements.clone()), true, spent);
-        self.set_limits(&mut run, needs);
-        let counted = needs
-            .iter()
-            .any(|needs| !matches!(needs.limits.changed, CountPlan::Nothing));
-        let returned = needs.iter().any(|needs| needs.limits.returned.is_some());
-        let passes = !counted
-            && (!returned || (needs.len() == 1 && needs[0].limits.read_only && self.executed == 0));
-        if passes || self.facts.transaction == TransactionState::Failed {
-            self.queue.push(Expected::Query(Box::new(run)));
-            self.executed += 1;
-            self.loan.link.outbox.put_slice(frame);
-            return Ok(());
-        }
-        if let Some((statement, permit)) =
-            statements.iter().find(|(s, _)| s.facts.control.is_some())
-        {
-            let refusal = Refusal::gate(
-                "string-control",
-                sqlstate::NOT_SUPPORTED,
-                "a string of statements under a row limit may not control the transaction itself",
-            )
-            .detail(format!(
-                "The string contains {}.",
-                statement.facts.kind.name().to_uppercase()
-            ))
-            .hint("Send the statements one by one.");
-            self.deny_query(statement, &refuse::by_host(refusal, permit));
-            return Ok(());
-        }
-        let count = Count::of(needs.iter().map(|needs| &**needs), true);
-        self.hold_query(frame, run, count).await
-    }
-
-    fn set_limits(&mut self, run: &mut Run, needs: &[Rc<Needs>]) {
-        for needs in needs {
-            let limit = needs.limits.returned.as_ref().map(|limit| {
-                let incident = self.incident();
-                (limit.limit, refuse::message(&limit.refusal(), &incident))
-            });
-            run.limits.push_back(limit);
-        }
-        if run.limits.iter().any(Option::is_some) {
-            self.watched += 1;
-        }
-        if let Some(first) = run.limits.pop_front() {
-            let left = first.as_ref().map(|(rows, _)| *rows);
-            run.rows_left = match (&run.statements, left) {
-                (Statements::Many(list), Some(left)) if list.len() == 1 => {
-                    Some(self.rows_left_of(run, left))
-                }
-                (_, left) => left,
-            };
-            run.refusal = first.map(|(_, refusal)| refusal);
-        }
-    }
-
-    /// Runs a string inside a block and lets it stand only when verified.
-    async fn hold_query(
-        &mut self,
-        frame: &[u8],
-        mut run: Run,
-        mut count: Count,
-    ) -> Result<(), Error> {
-        let own = !self.in_block;
-        if own {
-            self.write_simple("BEGIN");
-        }
-        if let Some(query) = count.query() {
-            self.write_simple(&query);
-        }
-        self.settle().await?;
-        let answer = std::mem::take(&mut self.own);
-        if let Some(body) = answer.error {
-            return self.end_query(own, Verified::Failed(body), None).await;
-        }
-        if count.query().is_some() {
-            match readings(answer) {
-                Ok(readings) => count.before = readings,
-                Err(verdict) => return self.end_query(own, verdict, None).await,
-            }
-        }
-        run.hold = true;
-        self.tags.clear();
-        self.queue.push(Expected::Query(Box::new(run)));
-        self.loan.link.outbox.put_slice(frame);
-        self.settle().await?;
-        let Some(run) = self.held_run.take() else {
-            return Ok(());
-        };
-        if run.failed {
-            self.held = None;
-            // The error has been relayed already.
-            return self
-                .end_query(own, Verified::Failed(BytesMut::new()), Some(run))
-                .await;
-        }
-        if let Some(error) = &run.over {
-            // Too many rows came before the server could be stopped.
-            self.held = None;
-            if own {
-                self.ask_simple("ROLLBACK").await?;
-                self.outbox.extend_from_slice(error);
-                encode::ready(&mut self.outbox, b'I');
-            } else {
-                self.refuse_query(error.clone());
-            }
-            self.record(
-                &run,
-                None,
-                Some(sqlstate::ROW_LIMIT),
-                telemetry::Outcome::Refused,
-            );
-            return Ok(());
-        }
-        let verdict = self.verify_query(&count).await?;
-        self.end_query(own, verdict, Some(run)).await
-    }
-
-    async fn verify_query(&mut self, count: &Count) -> Result<Verified, Error> {
-        if count.settle {
-            let answer = self.ask_simple(SETTLE_QUERY).await?;
-            if let Some(error) = answer.error {
-                return Ok(Verified::Failed(error));
-            }
-        }
-        let after = match count.query() {
-            Some(query) => match readings(self.ask_simple(&query).await?) {
-                Ok(readings) => readings,
-                Err(verdict) => return Ok(verdict),
-            },
-            None => Readings::default(),
-        };
-        let tags = std::mem::take(&mut self.tags);
-        Ok(self.book(count, &after, &tags))
-    }
-
-    /// Ends a held string: COMMIT and the tag, or the error and ROLLBACK.
-    async fn end_query(
-        &mut self,
-        own: bool,
-        verdict: Verified,
-        run: Option<Box<Run>>,
-    ) -> Result<(), Error> {
-        let tag = self.held.take();
-        match verdict {
-            Verified::Good => {
-                let failed = if own {
-                    self.ask_simple("COMMIT").await?.error
-                } else {
-                    None
-                };
-                match (failed, tag) {
-                    (Some(error), _) => {
-                        encode::frame(&mut self.outbox, b'E', |out| out.put_slice(&error))
-                    }
-                    (None, Some(tag)) => self.outbox.extend_from_slice(&tag),
-                    (None, None) => {}
-                }
-                if let Some(mut run) = run {
-                    for at in 0..run.at {
-                        run.at = at;
-                        self.record(&run, None, None, telemetry::Outcome::Allowed);
-                    }
-                }
-            }
-            Verified::Refused(refusal) => {
-                let refused = run
-                    .as_ref()
-                    .and_then(|run| run.statements.get(run.at.saturating_sub(1)));
-                let (statement, permit) = match refused {
-                    Some((statement, permit)) => (Some(statement.clone()), Some(permit.clone())),
-                    None => (None, None),
-                };
-                let incident = self.incident();
-                let text = statement.as_ref().map_or("", |s| &s.text).to_owned();
-                self.record_refusal(
-                    &text,
-                    statement.as_deref(),
-                    &refusal,
-                    permit.as_ref().map(Permit::verdict),
-                    false,
-                    true,
-                    &incident,
-                );
-                let error = refuse::message(&refusal, &incident);
-                if !own {
-                    self.refuse_query(error);
-                    return Ok(());
-                }
-                self.ask_simple("ROLLBACK").await?;
-                self.outbox.extend_from_slice(&error);
-            }
-            Verified::Failed(body) => {
-                if own {
-                    self.ask_simple("ROLLBACK").await?;
-                }
-                if !body.is_empty() {
-                    encode::frame(&mut self.outbox, b'E', |out| out.put_slice(&body));
-                }
-            }
-        }
-        encode::ready(&mut self.outbox, self.facts.transaction.byte());
-        Ok(())
-    }
-
-    fn deny_query(&mut self, statement: &Statement, refused: &Refused) {
-        let incident = self.incident();
-        self.record_refusal(
-            &statement.text,
-            Some(statement),
-            &refused.refusal,
-            Some(&refused.verdict),
-            refused.remembered,
-            true,
-            &incident,
-        );
-        self.refuse_query(refuse::message(&refused.refusal, &incident));
-    }
-
-    /// Ends a string with the server's own error, which a probe met.
-    async fn fail_query(&mut self, body: &[u8]) -> Result<(), Error> {
-        let mut error = BytesMut::new();
-        encode::frame(&mut error, b'E', |out| out.put_slice(body));
-        self.refuse_query(Rc::new(error));
+        encode::sync(&mut self.up);
         Ok(())
     }
 
@@ -620,7 +379,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 }
 
 /// Counters out of an answer; a server that cannot count is a refusal.
-fn readings(answer: Answer) -> Result<Readings, Verified> {
+pub(super) fn readings(answer: Answer) -> Result<Readings, Verified> {
     if let Some(error) = answer.error {
         return Err(Verified::Failed(error));
     }

@@ -62,6 +62,8 @@ struct Seen {
     world: Rc<World>,
     /// The class with what the catalog adds; none when it adds nothing.
     wider: Option<Arc<Class>>,
+    /// It can run code that may leave traces in the server session.
+    code: bool,
     needs: Vec<(Arc<Verdict>, Rc<Needs>)>,
 }
 
@@ -79,24 +81,26 @@ pub struct Known {
 }
 
 impl Known {
-    /// What the catalog adds to a class, worked out by `find` where it is not known.
-    pub(super) fn wider(
+    /// What the catalog adds to a class, and whether code runs that may leave
+    /// traces in the session; worked out by `find` where it is not known.
+    pub(super) fn found(
         &mut self,
         class: &Arc<Class>,
         world: &Rc<World>,
-        find: impl FnOnce() -> Option<Arc<Class>>,
-    ) -> Option<Arc<Class>> {
+        find: impl FnOnce() -> (Option<Arc<Class>>, bool),
+    ) -> (Option<Arc<Class>>, bool) {
         let entry = self.entry(class);
         if let Some(seen) = entry.seen(world) {
-            return seen.wider.clone();
+            return (seen.wider.clone(), seen.code);
         }
-        let wider = find();
+        let (wider, code) = find();
         entry.add(Seen {
             world: world.clone(),
             wider: wider.clone(),
+            code,
             needs: Vec::new(),
         });
-        wider
+        (wider, code)
     }
 
     /// What a permit for a class needs, worked out by `find` where it is not known.
@@ -116,7 +120,7 @@ impl Known {
             return known;
         }
         let needs = Rc::new(find());
-        // Asked only after `wider`; a world that was pushed out meanwhile is not worth keeping.
+        // Asked only after `found`; a world that was pushed out meanwhile is not worth keeping.
         if let Some(seen) = entry.seen(world) {
             if seen.needs.len() >= VERDICTS_MAX {
                 seen.needs.remove(0);

@@ -12,10 +12,10 @@ use super::known::World;
 use super::refuse;
 use super::session::Session;
 use crate::backend::postgres::catalog as resolve;
-use crate::model::facts::Handle;
+use crate::model::facts::{Class, Handle};
 use crate::model::{
-    Analysis, BindValue, Dialect, Facts, Kind, Problem, Refusal, RequirementKind, Statement,
-    Traits, Verdict, refusal::sqlstate,
+    Analysis, BindValue, Dialect, Effects, Facts, Kind, Problem, Refusal, RequirementKind,
+    Statement, Traits, Verdict, refusal::sqlstate,
 };
 use crate::policy::{Asked, Outcome, Permit, PolicySet, Refused, Values};
 use crate::safety::limit::{self, CountPlan, LimitPlan};
@@ -118,20 +118,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// The statement with the relations that only the catalog knows it touches.
     fn widen(&self, statement: &Arc<Statement>) -> Arc<Statement> {
-        let world = self.world();
-        let wider = self
-            .worker
-            .known
-            .borrow_mut()
-            .wider(&statement.class, &world, || {
-                let snapshot = self.catalog.snapshot()?;
-                let more = snapshot.beyond(&statement.facts, &resolving(&world, None));
-                (!more.is_empty()).then(|| Arc::new(statement.class.widened(more)))
-            });
-        match wider {
+        match self.found(statement).0 {
             Some(class) => Arc::new(statement.reclassed(class)),
             None => statement.clone(),
         }
+    }
+
+    /// Whether the statement can run code that may leave traces in the server session.
+    pub(super) fn runs_code(&self, statement: &Statement) -> bool {
+        self.found(statement).1
+    }
+
+    fn found(&self, statement: &Statement) -> (Option<Arc<Class>>, bool) {
+        let world = self.world();
+        let mut known = self.worker.known.borrow_mut();
+        known.found(&statement.class, &world, || {
+            let Some(snapshot) = self.catalog.snapshot() else {
+                return (None, statement.facts.effects.contains(Effects::CODE));
+            };
+            let resolving = resolving(&world, None);
+            let more = snapshot.beyond(&statement.facts, &resolving);
+            let wider = (!more.is_empty()).then(|| Arc::new(statement.class.widened(more)));
+            (wider, snapshot.leaves_traces(&statement.facts, &resolving))
+        })
     }
 
     /// Stage two, the statement behind a name included.

@@ -10,20 +10,28 @@
 //!
 //! Read [`session::Session::run`] first.
 
+mod begin;
 pub mod cancel;
 mod client;
 mod expected;
+mod extended;
 mod held;
+mod home;
 mod known;
+mod lease;
 mod line;
 mod names;
 mod own;
+mod permit;
 mod plan;
+mod prepared;
 mod refuse;
 pub mod served;
 mod server;
 pub mod session;
+mod settings;
 mod state;
+mod string;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -34,6 +42,8 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::backend::postgres;
+use crate::backend::postgres::login::Target;
+use crate::backend::postgres::pool::{Lane, LinkKey, LinkPool};
 use crate::backend::sqlite::Engine;
 use crate::config::{Config, Database, User};
 use crate::model::Client;
@@ -80,6 +90,10 @@ pub struct Worker {
     pub analyses: RefCell<Analyses>,
     /// What was worked out about statements with the help of the catalog.
     pub known: RefCell<known::Known>,
+    /// Prepared statements as servers know them.
+    pub statements: RefCell<prepared::Statements>,
+    /// Links handed from transaction to transaction.
+    pub lanes: RefCell<Vec<Rc<Lane>>>,
     /// Number of the next session, shared by all workers.
     pub sessions: Arc<std::sync::atomic::AtomicU64>,
     /// Turns true when sessions should end at their next idle point.
@@ -104,6 +118,8 @@ impl Worker {
             plans: RefCell::default(),
             analyses: RefCell::default(),
             known: RefCell::default(),
+            statements: RefCell::default(),
+            lanes: RefCell::default(),
             sessions,
             drain,
         })
@@ -133,6 +149,20 @@ impl Worker {
     }
 }
 
+impl Worker {
+    /// This worker's lane of that pool for that kind of link.
+    fn lane(&self, pool: &Arc<LinkPool>, key: &LinkKey, target: &Target) -> Rc<Lane> {
+        let mut lanes = self.lanes.borrow_mut();
+        lanes.retain(|lane| Rc::strong_count(lane) > 1 || !lane.is_empty());
+        if let Some(lane) = lanes.iter().find(|lane| lane.is_for(pool, key)) {
+            return lane.clone();
+        }
+        let lane = Lane::open(pool.clone(), key.clone(), target.clone());
+        lanes.push(lane.clone());
+        lane
+    }
+}
+
 /// What stands behind a database name.
 #[derive(Clone)]
 pub enum Behind {
@@ -157,7 +187,7 @@ where
 {
     let _leaving = Leaving::enter(&arrival, &worker);
     match backends.0.get(&arrival.database.name).cloned() {
-        Some(Behind::Postgres(source)) => session::run(arrival, worker, source).await,
+        Some(Behind::Postgres(source)) => begin::run(arrival, worker, source).await,
         Some(Behind::Sqlite(engine)) => served::run(arrival, worker, engine).await,
         // The configuration is checked as a whole; a reload may have taken the database away.
         None => {

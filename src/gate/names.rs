@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::known::World;
 use super::line::Needs;
+use super::prepared::Shared;
 use crate::model::{Analysis, Statement};
 use crate::policy::Permit;
 
@@ -31,6 +32,9 @@ pub(super) struct Prepared {
     pub(super) permit: RefCell<Option<Given>>,
     /// Parameter types as declared.
     pub(super) types: Box<[u32]>,
+    /// What servers know it as, where links are shared; none for the unnamed
+    /// statement and for PREPARE in SQL.
+    pub(super) shared: Option<Rc<Shared>>,
     /// Time spent on analysis and decision, for the first record.
     pub(super) spent: Cell<(u64, u64)>,
 }

@@ -36,7 +36,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Writes a request of [`Session::ask`] without waiting.
     pub(super) fn write_own(&mut self, text: &str, values: &[u8], types: &[u32]) {
-        let out = &mut self.loan.link.outbox;
+        let out = &mut self.up;
         encode::parse(out, OWN_NAME, text.as_bytes(), types);
         encode::bind_rest(out, OWN_NAME, OWN_NAME, values);
         encode::execute(out, OWN_NAME, 0);
@@ -54,7 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Writes the request of [`Session::ask_simple`] without waiting.
     pub(super) fn write_simple(&mut self, text: &str) {
-        encode::query(&mut self.loan.link.outbox, text);
+        encode::query(&mut self.up, text);
         self.queue.push(Expected::Own(Own::Ready));
     }
 }

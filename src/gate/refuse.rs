@@ -47,6 +47,17 @@ pub(super) fn message(refusal: &Refusal, incident: &str) -> Rc<BytesMut> {
     Rc::new(out)
 }
 
+/// An ErrorResponse body, said as the end of the connection.
+pub(super) fn fatal(out: &mut BytesMut, body: &[u8]) {
+    let report = crate::wire::postgres::report::Report::read(body);
+    let message = UserMessage {
+        detail: report.detail.clone(),
+        hint: report.hint.clone(),
+        ..UserMessage::fatal("08006", "").with_server(&report)
+    };
+    encode::error(out, &message);
+}
+
 /// A refusal by the gate's own rules.
 pub(super) fn by_gate(refusal: Refusal) -> Refused {
     let verdict = Verdict {
@@ -81,17 +92,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Refuses an extended-protocol message with these bytes.
     pub(super) fn refuse_pipelined(&mut self, error: Rc<BytesMut>) {
-        encode::bind_plain(&mut self.loan.link.outbox, b"", NOWHERE);
+        encode::bind_plain(&mut self.up, b"", NOWHERE);
         self.queue.push(Expected::Refusal(error));
         self.discard = true;
     }
 
     /// Refuses a Query or FunctionCall with these bytes.
     pub(super) fn refuse_query(&mut self, error: Rc<BytesMut>) {
-        encode::query(
-            &mut self.loan.link.outbox,
-            "portcullis refused this statement",
-        );
+        encode::query(&mut self.up, "portcullis refused this statement");
         self.queue.push(Expected::RefusalQuery(error));
     }
 

@@ -30,12 +30,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn on_server_bytes(&mut self) -> Result<Option<Step>, Error> {
         let mut at = 0;
         let stop = loop {
-            let have = self.loan.link.inbox.len() - at;
+            if self.queue.starts_with_given() {
+                self.relay(at);
+                at = 0;
+                self.give();
+            }
+            let have = self.down.len() - at;
             if self.skip > 0 {
                 let n = self.skip.min(have);
                 if self.skip_drops {
                     self.relay(at);
-                    self.loan.link.inbox.advance(n);
+                    self.down.advance(n);
                     at = 0;
                 } else {
                     at += n;
@@ -46,8 +51,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
                 continue;
             }
-            let header =
-                frame::peek(&self.loan.link.inbox[at..], MESSAGE_BYTES_MAX).map_err(backend)?;
+            let header = frame::peek(&self.down[at..], MESSAGE_BYTES_MAX).map_err(backend)?;
             let Some((tag, size)) = header else {
                 break None;
             };
@@ -69,7 +73,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Fate::Drop | Fate::Stop(_) => {
                     self.relay(at);
                     let now = size.min(have);
-                    self.loan.link.inbox.advance(now);
+                    self.down.advance(now);
                     at = 0;
                     (self.skip, self.skip_drops) = (size - now, true);
                     self.after_drop();
@@ -83,6 +87,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(stop)
     }
 
+    /// Writes answers of the gate's own whose turn has come.
+    pub(super) fn give(&mut self) {
+        while let Some(bytes) = self.queue.pop_given() {
+            self.outbox.extend_from_slice(bytes);
+        }
+    }
+
     fn is_own(&mut self) -> bool {
         matches!(self.queue.front(), Some(Expected::Own(_)))
     }
@@ -90,8 +101,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Hands the first `n` bytes to the client as they are.
     fn relay(&mut self, n: usize) {
         if n > 0 {
-            self.outbox.extend_from_slice(&self.loan.link.inbox[..n]);
-            self.loan.link.inbox.advance(n);
+            self.outbox.extend_from_slice(&self.down[..n]);
+            self.down.advance(n);
         }
     }
 
@@ -139,18 +150,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 });
             }
             server::PARAMETER_STATUS => {
-                let body = &self.loan.link.inbox[at + HEADER..at + size];
+                let body = &self.down[at + HEADER..at + size];
                 let (name, value) = message::parameter_status(body).map_err(backend)?;
                 let (name, value) = (name.to_owned(), value.to_owned());
-                self.loan.link.note_parameter(&name, &value);
-                self.note_setting(&name, &value);
-                return Ok(Fate::Relay);
+                if let Some(loan) = self.loan.as_mut() {
+                    loan.link.note_parameter(&name, &value);
+                }
+                // Settings that were restored here are no news to the client.
+                return Ok(if self.note_report(&name, &value) {
+                    Fate::Relay
+                } else {
+                    Fate::Drop
+                });
             }
             _ => {}
         }
         if let Some(Expected::Own(own)) = self.queue.front() {
             let own = *own;
-            let body = BytesMut::from(&self.loan.link.inbox[at + HEADER..at + size]);
+            let body = BytesMut::from(&self.down[at + HEADER..at + size]);
             self.on_own(own, tag, body)?;
             return Ok(Fate::Drop);
         }
@@ -163,7 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             && let Some(mut held) = self.held.take()
         {
             // A string goes on: the tag that was kept back comes first.
-            held.extend_from_slice(&self.loan.link.inbox[at..at + size]);
+            held.extend_from_slice(&self.down[at..at + size]);
             self.replacement = Some(Rc::new(held));
             return Ok(Fate::Drop);
         }
@@ -175,9 +192,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Err(broken(tag));
         };
         let pop = match (front, tag) {
-            (Expected::Parse(_), server::PARSE_COMPLETE)
+            (Expected::Parse(..), server::PARSE_COMPLETE)
             | (Expected::Bind(_), server::BIND_COMPLETE)
             | (Expected::Describe, server::ROW_DESCRIPTION | server::NO_DATA) => true,
+            (Expected::Reparse(_), server::PARSE_COMPLETE) => {
+                self.queue.pop();
+                return Ok(Fate::Drop);
+            }
             (Expected::Close(_), server::CLOSE_COMPLETE) => {
                 return Ok(match self.queue.pop() {
                     // A close of our own (before a refusal) answers nobody.
@@ -206,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Ok(self.on_part(tag, at, size));
             }
             (Expected::Sync | Expected::Query(_) | Expected::RefusalQuery(_), server::READY) => {
-                let status = self.loan.link.inbox[at + HEADER];
+                let status = self.down[at + HEADER];
                 return Ok(self.on_ready(status));
             }
             (_, server::COPY_BOTH) | (_, _) => return Err(broken(tag)),
@@ -219,9 +240,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// An error: replaced where it was asked for, and the pipeline behind it is skipped.
     fn on_error(&mut self, at: usize, size: usize) -> Fate {
-        let body = &self.loan.link.inbox[at + HEADER..at + size];
+        let body = &self.down[at + HEADER..at + size];
         let report = Report::read(body);
         self.copy_in = false;
+        self.failed = true;
         let mut fate = Fate::Relay;
         let pipelined = match self.queue.front() {
             None | Some(Expected::Sync) => return fate,
@@ -270,9 +292,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let (skipped, sync) = self.queue.skip_to_sync();
         for item in skipped {
             match item {
-                Expected::Parse(undo) | Expected::Bind(undo) | Expected::Close(Some(undo)) => {
-                    self.undo(undo)
+                Expected::Parse(undo, number) => {
+                    if let Some(number) = number {
+                        self.forget_on_link(number);
+                    }
+                    self.undo(undo);
                 }
+                Expected::Reparse(Some(number)) => self.forget_on_link(number),
+                Expected::Reparse(None) => self.unnamed_here = false,
+                Expected::Bind(undo)
+                | Expected::Close(Some(undo))
+                | Expected::Given(_, Some(undo)) => self.undo(undo),
                 Expected::Execute(run) => {
                     if run.rows_left.is_some() {
                         self.watched = self.watched.saturating_sub(1);
@@ -306,7 +336,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some(Expected::Execute(mut run)) = self.queue.pop() else {
             return Fate::Relay;
         };
-        let frame = &self.loan.link.inbox[at..at + size];
+        let frame = &self.down[at..at + size];
         let rows = (tag == server::COMMAND_COMPLETE)
             .then(|| message::tag_rows(&frame[HEADER..]))
             .flatten();
@@ -340,7 +370,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// One statement of a string is done.
     fn on_part(&mut self, tag: u8, at: usize, size: usize) -> Fate {
         self.copy_in = false;
-        let frame = BytesMut::from(&self.loan.link.inbox[at..at + size]);
+        let frame = BytesMut::from(&self.down[at..at + size]);
         let Some(Expected::Query(run)) = self.queue.front() else {
             return Fate::Relay;
         };
@@ -419,8 +449,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             server::ERROR => {
                 self.own.error.get_or_insert(body);
-                if matches!(own, Own::Closes(_)) {
-                    self.skip_pipeline("");
+                match own {
+                    Own::Closes(_) => self.skip_pipeline(""),
+                    Own::Ready => {}
+                    Own::Settings => {
+                        let why = "the session's settings cannot be restored";
+                        return Err(Error::Backend(crate::backend::postgres::Error::Protocol(
+                            why.into(),
+                        )));
+                    }
                 }
             }
             server::CLOSE_COMPLETE => match own {
@@ -430,8 +467,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         *front = Expected::Own(Own::Closes(n - 1));
                     }
                 }
-                Own::Ready => {}
+                Own::Ready | Own::Settings => {}
             },
+            server::READY if own == Own::Settings => {
+                self.queue.pop();
+                self.own = super::own::Answer::default();
+            }
             server::READY if own == Own::Ready => {
                 self.queue.pop();
                 self.note_ready(body.first().copied().unwrap_or(b'I'));

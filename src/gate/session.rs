@@ -6,7 +6,6 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -16,14 +15,17 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::cancel::{Cancel, Registration};
 use super::client::Job;
 use super::expected::Queue;
+use super::home::Home;
+use super::home::Pin as Pinned;
 use super::known::World;
 use super::line::Stamp;
 use super::names::Names;
-use super::{Arrival, Error, Worker};
+use super::settings::Settings;
+use super::{Error, Worker};
 use crate::backend::postgres::catalog::Catalog;
 use crate::backend::postgres::link::About;
 use crate::backend::postgres::login::Target;
-use crate::backend::postgres::pool::{LinkKey, LinkPool, Loan};
+use crate::backend::postgres::pool::{LinkPool, Loan};
 use crate::config::{Limits, User};
 use crate::model::{Client, SessionFacts, TransactionState, UserMessage};
 use crate::safety::limit::Ledger;
@@ -33,10 +35,8 @@ use crate::wire::postgres::encode;
 const HIGH_WATER: usize = 256 * 1024;
 /// Room made in a buffer before a read.
 const READ_SIZE: usize = 16 * 1024;
-/// How long the first client waits for the catalog.
-const FIRST_CATALOG_WAIT: Duration = Duration::from_secs(5);
 /// Time a cancel request of the gate may take.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the byte mover stopped for.
 pub(super) enum Step {
@@ -44,6 +44,10 @@ pub(super) enum Step {
     Job(Box<Job>),
     /// A row beyond a limit came: the server's statement must be stopped.
     Overflow,
+    /// A message waits for a link.
+    Acquire,
+    /// The link could go, but something must be done on it first.
+    Tidy,
     /// Nothing is expected from the server any more.
     Settled,
     /// The gate is shutting down and nothing is going on.
@@ -73,8 +77,28 @@ pub struct Session<S> {
     pub(super) inbox: BytesMut,
     /// To the client.
     pub(super) outbox: BytesMut,
-    pub(super) loan: Loan,
-    registration: Registration,
+    /// To the server, and from it.
+    pub(super) up: BytesMut,
+    pub(super) down: BytesMut,
+    /// The link; none between transactions where links are shared.
+    pub(super) loan: Option<Loan>,
+    /// Where links come from.
+    pub(super) home: Home,
+    /// Why the link stays although it could go.
+    pub(super) pinned: Option<Pinned>,
+    /// Code ran that may have left traces on the link.
+    pub(super) dirty: bool,
+    /// The settings the client has made.
+    pub(super) wants: Settings,
+    /// What the client was told of the server's parameters.
+    pub(super) reported: Vec<(Arc<str>, Arc<str>)>,
+    /// The link holds this session's unnamed statement.
+    pub(super) unnamed_here: bool,
+    /// The link has just come: what it came for is still to be sent.
+    pub(super) fresh: bool,
+    /// A statement of this transaction failed.
+    pub(super) failed: bool,
+    pub(super) registration: Registration,
     /// Bytes of a server frame that still pass through.
     pub(super) skip: usize,
     /// Those bytes go nowhere.
@@ -121,8 +145,8 @@ pub struct Session<S> {
     pub(super) ddl: bool,
     /// Answer to an exchange of our own.
     pub(super) own: super::own::Answer,
-    client_gone: bool,
-    draining: bool,
+    pub(super) client_gone: bool,
+    pub(super) draining: bool,
 }
 
 /// Where a session's links come from.
@@ -138,7 +162,7 @@ pub struct Source {
 
 impl Source {
     /// The server as this user reaches it.
-    fn target_for(&self, user: &User) -> Target {
+    pub(super) fn target_for(&self, user: &User) -> Target {
         match &user.server {
             Some((name, password)) => Target {
                 user: name.clone(),
@@ -150,189 +174,17 @@ impl Source {
     }
 }
 
-struct CancelLink(About);
-
-impl Cancel for CancelLink {
+impl Cancel for About {
     fn cancel(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async {
-            if let Err(error) = self.0.cancel(CANCEL_TIMEOUT).await {
+            if let Err(error) = About::cancel(self, CANCEL_TIMEOUT).await {
                 tracing::debug!(%error, "cancel request did not reach the server");
             }
         })
     }
 }
 
-/// Serves a client until it leaves.
-pub async fn run<S>(
-    mut arrival: Arrival<S>,
-    worker: Rc<Worker>,
-    source: Source,
-) -> Result<(), Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let target = source.target_for(&arrival.user);
-    if let Some(role) = &arrival.user.set_role {
-        // As a start-up parameter it is also what RESET ALL and DISCARD ALL return to.
-        arrival
-            .parameters
-            .retain(|(name, _)| !name.eq_ignore_ascii_case("role"));
-        arrival
-            .parameters
-            .push(("role".to_owned(), role.to_string()));
-    }
-    let key = LinkKey {
-        user: target.user.clone(),
-        parameters: arrival.parameters.clone().into(),
-    };
-    let loan = match source.pool.take(key, &target).await {
-        Ok(loan) => loan,
-        Err(error) => {
-            let message = error.to_string();
-            let database = &arrival.database.name;
-            worker.recorder.emit(&crate::telemetry::Event::LinkFailed {
-                database,
-                message: &message,
-            });
-            let mut out = BytesMut::new();
-            encode::error(&mut out, &no_link(&error));
-            let _ = arrival.stream.write_all(&out).await;
-            let _ = arrival.stream.shutdown().await;
-            return Err(error.into());
-        }
-    };
-    // Limits need to know the tables: the first client after a start waits for them.
-    if source.catalog.snapshot().is_none() {
-        let _ = source.catalog.fresh(FIRST_CATALOG_WAIT).await;
-    }
-    let mut session = Session::new(arrival, worker, source.catalog, loan).await;
-    if session.unsafe_encoding {
-        session.outbox.clear();
-        let message =
-            UserMessage::fatal("0A000", "this client_encoding is not supported by the gate")
-                .hint("Connect with client_encoding set to UTF8.");
-        encode::error(&mut session.outbox, &message);
-        return session.leave(Ok(())).await;
-    }
-    let result = session.run().await;
-    session.leave(result).await
-}
-
-/// What a client may know of a failed login to the server.
-fn no_link(error: &crate::backend::postgres::Error) -> UserMessage {
-    use crate::backend::postgres::Error as Backend;
-    match error {
-        // The server's own words: the client is authenticated, and drivers look at the state.
-        Backend::Refused(report) => UserMessage {
-            detail: report.detail.clone(),
-            hint: report.hint.clone(),
-            ..UserMessage::fatal("08006", "")
-        }
-        .with_server(report),
-        Backend::Exhausted => {
-            UserMessage::fatal("53300", "no server connection became free in time")
-                .hint("Raise the pool's max, or close connections that are not needed.")
-        }
-        _ => UserMessage::fatal("08006", "the database server cannot be reached"),
-    }
-}
-
-impl UserMessage {
-    fn with_server(mut self, report: &crate::wire::postgres::report::Report) -> UserMessage {
-        self.message = report.message.clone();
-        // SQLSTATEs that clients act on; anything else is a failed connection.
-        self.code = match report.code.as_str() {
-            "3D000" => "3D000",
-            "53300" => "53300",
-            "57P03" => "57P03",
-            "28000" => "28000",
-            "22023" => "22023",
-            "42704" => "42704",
-            _ => "08006",
-        };
-        self
-    }
-}
-
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    async fn new(
-        arrival: Arrival<S>,
-        worker: Rc<Worker>,
-        catalog: Arc<Catalog>,
-        loan: Loan,
-    ) -> Session<S> {
-        let about = &loan.link.about;
-        let mut facts = SessionFacts {
-            role: about.role.clone(),
-            search_path: about.search_path.clone(),
-            ..SessionFacts::default()
-        };
-        let mut outbox = BytesMut::with_capacity(4096);
-        for (name, value) in &about.parameters {
-            encode::parameter_status(&mut outbox, name, value);
-            if &**name == "application_name" {
-                facts.application = value.clone();
-            }
-        }
-        encode::key_data(
-            &mut outbox,
-            arrival.registration.key.pid,
-            &arrival.registration.key.secret.to_be_bytes(),
-        );
-        encode::ready(&mut outbox, b'I');
-        arrival
-            .registration
-            .attach(Arc::new(CancelLink(about.clone())))
-            .await;
-        let limits = worker.config.load().limits.clone();
-        let id = worker.sessions.fetch_add(1, Ordering::Relaxed);
-        let mut session = Session {
-            worker,
-            id,
-            client: arrival.client,
-            catalog,
-            limits,
-            stream: arrival.stream,
-            inbox: arrival.inbox,
-            outbox,
-            loan,
-            registration: arrival.registration,
-            skip: 0,
-            skip_drops: false,
-            client_skip: 0,
-            queue: Queue::default(),
-            names: Names::default(),
-            facts,
-            discard: false,
-            executed: 0,
-            watched: 0,
-            copy_in: false,
-            own_block: false,
-            in_block: false,
-            world: RefCell::default(),
-            tainted: false,
-            temporary: false,
-            settings_changed: false,
-            unsafe_encoding: false,
-            single_byte: false,
-            ledger: Ledger::default(),
-            held: None,
-            held_run: None,
-            tags: Vec::new(),
-            replacement: None,
-            over_at_sync: None,
-            ddl: false,
-            own: super::own::Answer::default(),
-            client_gone: false,
-            draining: false,
-        };
-        let parameters = session.loan.link.about.parameters.clone();
-        for (name, value) in &parameters {
-            session.note_setting(name, value);
-        }
-        session
-    }
-
     /// Serves until the client leaves or the gate drains.
     pub async fn run(&mut self) -> Result<(), Error> {
         let mut drain = self.worker.drain.clone();
@@ -348,6 +200,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             match step {
                 Step::Job(job) => self.do_job(*job).await?,
                 Step::Overflow => self.stop_statement().await?,
+                Step::Acquire => self.acquire().await?,
+                Step::Tidy => self.tidy().await?,
                 Step::Settled => {}
                 Step::Drained => return Err(Error::Draining),
                 Step::Goodbye => return Ok(()),
@@ -367,7 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Waits until the server has answered everything that was sent.
     pub(super) async fn settle(&mut self) -> Result<(), Error> {
         if !self.queue.is_empty() && !self.queue.ends_with_ready() && !self.copy_in {
-            encode::flush(&mut self.loan.link.outbox);
+            encode::flush(&mut self.up);
         }
         while !self.queue.is_empty() {
             match poll_fn(|cx| self.poll_move(cx, Mode::Settle)).await? {
@@ -375,7 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Step::Goodbye => {
                     return Err(Error::ClientGone(io::ErrorKind::UnexpectedEof.into()));
                 }
-                Step::Job(_) | Step::Settled | Step::Drained => {}
+                Step::Job(_) | Step::Settled | Step::Drained | Step::Acquire | Step::Tidy => {}
             }
         }
         Ok(())
@@ -383,7 +237,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Asks the server to stop; returns when the request can hit nothing later.
     pub(super) async fn cancel_link(&mut self) {
-        if let Err(error) = self.loan.link.about.cancel(CANCEL_TIMEOUT).await {
+        let Some(handle) = self.loan.as_ref().map(|loan| loan.link.handle.clone()) else {
+            return;
+        };
+        if let Err(error) = About::cancel(&handle, CANCEL_TIMEOUT).await {
             tracing::debug!(%error, "cancel request did not reach the server");
         }
     }
@@ -401,9 +258,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if mode == Mode::Settle && self.queue.is_empty() {
                 return Poll::Ready(Ok(Step::Settled));
             }
+            if self.wants_tidying(mode) {
+                return Poll::Ready(Ok(Step::Tidy));
+            }
             if let Some(step) = self.on_client_bytes(mode)? {
                 return Poll::Ready(Ok(step));
             }
+            // Answers of the gate's own wait for nobody when they come first.
+            self.give();
             let mut progress = false;
             progress |= self.write_link(cx)?;
             progress |= self.write_client(cx)?;
@@ -414,7 +276,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 progress |= self.read_link(cx)?;
             }
             if !self.client_gone
-                && self.loan.link.outbox.len() < HIGH_WATER
+                && self.up.len() < HIGH_WATER
                 && self.inbox.len() < HIGH_WATER.max(self.wanted())
             {
                 progress |= self.read_client(cx)?;
@@ -437,8 +299,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn read_link(&mut self, cx: &mut Context<'_>) -> Result<bool, Error> {
-        let link = &mut self.loan.link;
-        match poll_read(&mut link.socket, &mut link.inbox, cx) {
+        let Some(loan) = self.loan.as_mut() else {
+            return Ok(false);
+        };
+        match poll_read(&mut loan.link.socket, &mut self.down, cx) {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(0)) => Err(server_gone(io::ErrorKind::UnexpectedEof.into())),
             Poll::Ready(Ok(_)) => Ok(true),
@@ -464,8 +328,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn write_link(&mut self, cx: &mut Context<'_>) -> Result<bool, Error> {
-        let link = &mut self.loan.link;
-        poll_write(&mut link.socket, &mut link.outbox, cx).map_err(server_gone)
+        let Some(loan) = self.loan.as_mut() else {
+            return Ok(false);
+        };
+        poll_write(&mut loan.link.socket, &mut self.up, cx).map_err(server_gone)
     }
 
     fn write_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Error> {
@@ -473,11 +339,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Says why, if the client can still hear it, and hands the link on if it is clean.
-    async fn leave(mut self, result: Result<(), Error>) -> Result<(), Error> {
+    pub(super) async fn leave(mut self, result: Result<(), Error>) -> Result<(), Error> {
         let message = match &result {
             Err(Error::Client(error)) => Some(UserMessage::fatal("08P01", error.to_string())),
             Err(Error::Draining) => Some(UserMessage::fatal("57P01", "the gate is shutting down")),
-            Err(Error::Backend(_)) if self.loan.link.inbox.is_empty() => Some(UserMessage::fatal(
+            Err(Error::Backend(crate::backend::postgres::Error::Exhausted)) => Some(
+                super::begin::no_link(&crate::backend::postgres::Error::Exhausted),
+            ),
+            Err(Error::Backend(_)) if self.down.is_empty() => Some(UserMessage::fatal(
                 "08006",
                 "the connection to the database server ended",
             )),
@@ -492,20 +361,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.stream.shutdown().await
         };
         let _ = tokio::time::timeout(Duration::from_secs(5), goodbye).await;
-        self.registration.detach().await;
-        let clean = self.queue.is_empty()
-            && self.skip == 0
-            && !self.copy_in
-            && !self.discard
-            && self.executed == 0
-            && self.facts.transaction == TransactionState::Idle
-            && matches!(result, Ok(()) | Err(Error::Draining));
-        if clean {
-            self.loan.give_back().await;
-        } else if !self.queue.is_empty() {
-            // What the server is doing for nobody should end with the client.
-            self.cancel_link().await;
-        }
+        self.leave_link(matches!(result, Ok(()) | Err(Error::Draining)))
+            .await;
         result
     }
 

@@ -23,6 +23,17 @@ const UNSAFE_ENCODINGS: [&str; 7] = [
 ];
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// A value the server reported. False: the client has been told it already.
+    pub(super) fn note_report(&mut self, name: &str, value: &str) -> bool {
+        match self.reported.iter_mut().find(|(known, _)| &**known == name) {
+            Some((_, known)) if **known == *value => return !self.home.is_shared(),
+            Some((_, known)) => *known = value.into(),
+            None => self.reported.push((name.into(), value.into())),
+        }
+        self.note_setting(name, value);
+        true
+    }
+
     /// A value the server reported.
     pub(super) fn note_setting(&mut self, name: &str, value: &str) {
         match name {
@@ -43,9 +54,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.facts.transaction = TransactionState::from_byte(status);
         self.in_block = self.facts.transaction != TransactionState::Idle;
         self.executed = 0;
+        self.fresh = false;
         if self.in_block {
             return;
         }
+        self.wants.end(!self.failed);
+        self.failed = false;
         self.ledger.end();
         self.names.end_transaction();
         self.settings_changed = false;
@@ -66,6 +80,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         let statement = statement.clone();
         let facts = &statement.facts;
+        if complete && self.home.is_shared() {
+            let code = self.runs_code(&statement);
+            self.note_use(&statement, code);
+        }
         let plain = Effects::READS | Effects::WRITES;
         if plain.contains(facts.effects)
             && facts.control.is_none()
@@ -93,9 +111,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             None | Some(Control::FinishPrepared) => {}
             Some(Control::Begin) => self.in_block = true,
             Some(Control::Commit(chain) | Control::Rollback(chain)) => {
-                if matches!(facts.control, Some(Control::Rollback(_))) {
+                let rolled_back = matches!(facts.control, Some(Control::Rollback(_)));
+                if rolled_back {
                     self.forget_settings();
                 }
+                self.wants.end(!rolled_back && !self.failed);
+                self.failed = false;
                 self.in_block = *chain;
                 self.ledger.end();
                 self.names.end_transaction();
@@ -104,10 +125,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.in_block = false;
                 self.ledger.end();
             }
-            Some(Control::Savepoint(name)) => self.ledger.savepoint(name.clone()),
+            Some(Control::Savepoint(name)) => {
+                self.ledger.savepoint(name.clone());
+                self.wants.savepoint(name);
+            }
             Some(Control::Release(name)) => self.ledger.release(name),
             Some(Control::RollbackTo(name)) => {
                 self.ledger.rollback_to(name);
+                self.wants.rollback_to(name);
+                self.failed = false;
                 self.forget_settings();
             }
         }
@@ -167,8 +193,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Some(Handle::Close(name)) => self.names.close_cursor(name.as_deref()),
             Some(Handle::DiscardAll) => {
                 self.names.forget_all();
-                self.facts.search_path = self.loan.link.about.search_path.clone();
-                self.facts.role = self.loan.link.about.role.clone();
+                if let Some(loan) = &self.loan {
+                    self.facts.search_path = loan.link.handle.search_path.clone();
+                    self.facts.role = loan.link.handle.role.clone();
+                }
                 self.facts.settings.clear();
                 self.facts.generation += 1;
                 self.temporary = false;
@@ -190,6 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             statement: Some(inner),
             permit: RefCell::new(None),
             types: Box::default(),
+            shared: None,
             spent: Cell::new((0, 0)),
         };
         self.names

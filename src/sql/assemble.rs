@@ -278,6 +278,24 @@ pub fn literals(statement: &Statement) -> &Arc<[Literal]> {
     })
 }
 
+/// Where the name stands that EXECUTE or DEALLOCATE uses, in bytes of the statement's own text.
+pub fn handle_span(statement: &Statement) -> Option<Range<usize>> {
+    let lexer = Lexer {
+        dialect: statement.dialect,
+        ..Lexer::POSTGRES
+    };
+    let tokens = lex(&statement.text, lexer).ok()?;
+    let verb = tokens
+        .iter()
+        .position(|token| matches!(token.kw, Kw::Execute | Kw::Deallocate))?;
+    let mut name = tokens.get(verb + 1)?;
+    if name.kw == Kw::Prepare && tokens.len() > verb + 2 {
+        name = tokens.get(verb + 2)?;
+    }
+    name.is_name()
+        .then_some(name.start as usize..name.end as usize)
+}
+
 fn constants<'t>(source: &'t str, tokens: &'t [Token]) -> impl Iterator<Item = Literal> + 't {
     tokens
         .iter()

@@ -1,8 +1,9 @@
 //! The gate is invisible: PostgreSQL's answers, message by message.
 //!
-//! Every group runs twice. *Plain*: no requirement applies, frames are relayed.
-//! *Held*: a limit that is never reached covers every table, so that the gate
-//! counts every change and holds every commit; the client must not notice.
+//! Every group runs four times. *Plain*: no requirement applies, frames are
+//! relayed. *Held*: a limit that is never reached covers every table, so that
+//! the gate counts every change and holds every commit. Each with a link of the
+//! client's own and with links that are shared; the client must not notice.
 
 use crate::support::differential::Pair;
 
@@ -30,11 +31,16 @@ const REFUSED_UNDER_LIMITS: &[&str] = &[
 ];
 
 fn compare(cases: &[(&str, &str)]) {
-    for rules in [PLAIN, HELD] {
-        let Some(pair) = Pair::new(SETUP, rules) else {
+    for (rules, mode) in [
+        (PLAIN, "session"),
+        (HELD, "session"),
+        (PLAIN, "transaction"),
+        (HELD, "transaction"),
+    ] {
+        let Some(pair) = Pair::new(SETUP, mode, rules) else {
             return;
         };
-        eprintln!("rules:\n{rules}");
+        eprintln!("pool mode {mode}, rules:\n{rules}");
         let held = rules == HELD;
         let same = |name: &str| {
             !(REFUSED_ON_PURPOSE.contains(&name) || held && REFUSED_UNDER_LIMITS.contains(&name))

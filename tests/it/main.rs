@@ -13,6 +13,7 @@ mod explain;
 mod faults;
 mod harness;
 mod limits;
+mod pooling;
 mod refusals;
 mod reload;
 mod returned;

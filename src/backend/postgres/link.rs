@@ -26,6 +26,78 @@ pub struct Link {
     pub outbox: BytesMut,
     /// What was learned at login and since.
     pub about: About,
+    /// What was known right after login; names the connection in cancel requests.
+    pub handle: Arc<About>,
+    /// What sessions left on the server for the next one to use.
+    pub server: ServerState,
+    /// How old it may become.
+    pub lifetime: Duration,
+}
+
+/// Session state that a link keeps between two owners.
+#[derive(Debug, Clone, Default)]
+pub struct ServerState {
+    /// Settings that differ from the login's, as last applied.
+    pub applied: Applied,
+    /// Prepared statements the gate made, by their number.
+    pub prepared: PreparedOnLink,
+}
+
+/// Settings by name.
+pub type Applied = Arc<std::collections::BTreeMap<Arc<str>, Arc<str>>>;
+
+/// Which of the gate's prepared statements a server knows; bounded.
+#[derive(Debug, Clone, Default)]
+pub struct PreparedOnLink {
+    used: std::collections::HashMap<u64, u64>,
+    clock: u64,
+}
+
+impl PreparedOnLink {
+    /// Whether the server knows it; counts as a use.
+    pub fn knows(&mut self, number: u64) -> bool {
+        self.clock += 1;
+        match self.used.get_mut(&number) {
+            Some(used) => {
+                *used = self.clock;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// It was prepared. Gives the number of one that must be closed to stay within `max`.
+    pub fn add(&mut self, number: u64, max: usize) -> Option<u64> {
+        self.clock += 1;
+        self.used.insert(number, self.clock);
+        if self.used.len() <= max.max(1) {
+            return None;
+        }
+        let oldest = self.used.iter().min_by_key(|(_, used)| **used)?;
+        let oldest = *oldest.0;
+        self.used.remove(&oldest);
+        Some(oldest)
+    }
+
+    /// It is gone.
+    pub fn remove(&mut self, number: u64) {
+        self.used.remove(&number);
+    }
+
+    /// All are gone.
+    pub fn clear(&mut self) {
+        self.used.clear();
+    }
+
+    /// How many the server knows.
+    pub fn len(&self) -> usize {
+        self.used.len()
+    }
+
+    /// Whether it knows none.
+    pub fn is_empty(&self) -> bool {
+        self.used.is_empty()
+    }
 }
 
 /// What a link knows about its server session.
@@ -58,6 +130,12 @@ pub struct IdleLink {
     pub socket: Parked,
     /// What is known about it.
     pub about: About,
+    /// What was known right after login.
+    pub handle: Arc<About>,
+    /// What was left on it.
+    pub server: ServerState,
+    /// How old it may become.
+    pub lifetime: Duration,
     /// Since when it has been idle.
     pub since: Instant,
 }
@@ -82,10 +160,18 @@ impl Link {
             .map_err(|_| {
                 Error::Protocol("the server session could not be reset in time".into())
             })??;
-        let about = self.about;
+        self.server = ServerState::default();
+        Ok(self.park()?)
+    }
+
+    /// Takes the link off this runtime as it is. It must have no unread bytes.
+    pub fn park(self) -> std::io::Result<IdleLink> {
         Ok(IdleLink {
             socket: self.socket.park()?,
-            about,
+            about: self.about,
+            handle: self.handle,
+            server: self.server,
+            lifetime: self.lifetime,
             since: Instant::now(),
         })
     }
@@ -123,6 +209,21 @@ impl Link {
                 return Err(Error::Io(std::io::ErrorKind::UnexpectedEof.into()));
             }
         }
+    }
+}
+
+impl IdleLink {
+    /// Puts the link on this runtime.
+    pub fn resume(self) -> std::io::Result<Link> {
+        Ok(Link {
+            socket: self.socket.resume()?,
+            inbox: BytesMut::new(),
+            outbox: BytesMut::new(),
+            about: self.about,
+            handle: self.handle,
+            server: self.server,
+            lifetime: self.lifetime,
+        })
     }
 }
 

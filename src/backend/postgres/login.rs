@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use bytes::{BufMut, BytesMut};
 use postgres_protocol::authentication::{md5_hash, sasl};
+use rand::RngExt;
 use tokio::io::AsyncWriteExt;
 
 use super::Error;
-use super::link::{About, Link};
+use super::link::{About, Link, ServerState};
 use crate::config::Secret;
 use crate::net::Socket;
 use crate::wire::postgres::encode;
@@ -31,6 +32,9 @@ pub struct Target {
     pub password: Option<Secret>,
     /// Bound on everything up to ReadyForQuery.
     pub timeout: Duration,
+    /// How old the link may become; up to a fifth less, so that links made
+    /// together do not end together.
+    pub lifetime: Duration,
 }
 
 /// Connects and logs in with these start-up parameters.
@@ -39,27 +43,34 @@ pub async fn login(target: &Target, parameters: &[(String, String)]) -> Result<L
         let socket = Socket::connect(&target.host, target.port, target.timeout)
             .await
             .map_err(Error::Connect)?;
+        let about = About {
+            parameters: Vec::new(),
+            pid: 0,
+            secret: Arc::from(&[][..]),
+            host: target.host.clone(),
+            port: target.port,
+            role: target.user.clone(),
+            search_path: None,
+            track_counts: true,
+            opened: Instant::now(),
+        };
         let mut link = Link {
             socket,
             inbox: BytesMut::with_capacity(8192),
             outbox: BytesMut::with_capacity(8192),
-            about: About {
-                parameters: Vec::new(),
-                pid: 0,
-                secret: Arc::from(&[][..]),
-                host: target.host.clone(),
-                port: target.port,
-                role: target.user.clone(),
-                search_path: None,
-                track_counts: true,
-                opened: Instant::now(),
-            },
+            handle: Arc::new(about.clone()),
+            about,
+            server: ServerState::default(),
+            lifetime: target.lifetime.mul_f64(rand::rng().random_range(0.8..=1.0)),
         };
         write_startup(&mut link.outbox, target, parameters);
         send(&mut link).await?;
         authenticate(&mut link, target).await?;
         settle(&mut link).await?;
         first_facts(&mut link).await?;
+        link.handle = Arc::new(link.about.clone());
+        // The buffers that carry a session belong to the session.
+        (link.inbox, link.outbox) = (BytesMut::new(), BytesMut::new());
         Ok(link)
     };
     tokio::time::timeout(target.timeout, work)

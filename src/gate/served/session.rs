@@ -75,8 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let settings = Settings::new(&arrival.client, &arrival.parameters);
         arrival
             .registration
-            .attach(Arc::new(Stop(link.canceller())))
-            .await;
+            .attach(Arc::new(Stop(link.canceller())));
         let mut session = Session {
             id: worker.sessions.fetch_add(1, Ordering::Relaxed),
             limits: worker.config.load().limits.clone(),

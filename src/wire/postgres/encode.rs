@@ -73,6 +73,14 @@ pub fn close(out: &mut BytesMut, kind: u8, name: &[u8]) {
     });
 }
 
+/// Describe of a statement (`S`) or portal (`P`).
+pub fn describe(out: &mut BytesMut, kind: u8, name: &[u8]) {
+    frame(out, b'D', |out| {
+        out.put_u8(kind);
+        cstr(out, name);
+    });
+}
+
 /// Sync.
 pub fn sync(out: &mut BytesMut) {
     out.put_slice(b"S\0\0\0\x04");

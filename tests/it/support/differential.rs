@@ -15,12 +15,13 @@ pub struct Pair {
 
 impl Pair {
     /// Prepares both databases with the same SQL; none without a server.
-    pub fn new(setup: &str, rules: &str) -> Option<Pair> {
+    pub fn new(setup: &str, mode: &str, rules: &str) -> Option<Pair> {
         let direct = fresh_database()?;
         let gated = fresh_database()?;
         direct.prepare(setup);
         gated.prepare(setup);
-        let gate = Gate::start(&gated, rules);
+        let pool = format!("mode = \"{mode}\", max = 3");
+        let gate = Gate::start_pooled(&gated, &pool, rules, |_| {});
         Some(Pair { direct, gate })
     }
 

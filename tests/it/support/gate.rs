@@ -35,11 +35,22 @@ impl Gate {
 
     /// Like [`Gate::start`]; `prepare` may put files into the folder of the configuration.
     pub fn start_prepared(database: &Database, rules: &str, prepare: impl FnOnce(&Path)) -> Gate {
+        let mode = std::env::var("GATE_POOL_MODE").unwrap_or_else(|_| "session".to_owned());
+        Gate::start_pooled(database, &format!("mode = \"{mode}\""), rules, prepare)
+    }
+
+    /// Like [`Gate::start_prepared`], with settings of the pool.
+    pub fn start_pooled(
+        database: &Database,
+        pool: &str,
+        rules: &str,
+        prepare: impl FnOnce(&Path),
+    ) -> Gate {
         let operator = super::postgres::SUPERUSER;
         let backend = database.url();
         let head = format!(
             "[[database]]\nname = \"{DATABASE}\"\nbackend = \"{backend}\"\n\
-             operator = {{ user = \"{operator}\" }}\n\n\
+             operator = {{ user = \"{operator}\" }}\npool = {{ {pool} }}\n\n\
              [[user]]\nname = \"{OWNER}\"\nauth = \"trust\"\n\n"
         );
         Gate::launch(&head, rules, prepare)

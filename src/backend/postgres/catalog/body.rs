@@ -40,6 +40,26 @@ const OPAQUE_WORDS: &[&str] = &[
 /// Words that can change rows of a relation named in the same body.
 const CHANGE_WORDS: &[&str] = &["insert", "update", "delete", "merge", "copy"];
 
+/// Words that can change what stays in the session: settings, locks, listens,
+/// temporary objects, prepared statements.
+const TRACE_WORDS: &[&str] = &[
+    "set",
+    "set_config",
+    "reset",
+    "listen",
+    "unlisten",
+    "discard",
+    "prepare",
+    "deallocate",
+    "pg_advisory_lock",
+    "pg_advisory_lock_shared",
+    "pg_try_advisory_lock",
+    "pg_try_advisory_lock_shared",
+    "temp",
+    "temporary",
+    "pg_temp",
+];
+
 /// Extensions whose C functions neither change tables nor run SQL text.
 const QUIET_EXTENSIONS: &[&str] = &[
     "amcheck",
@@ -98,6 +118,8 @@ pub(super) struct BodyReach {
     pub(super) opaque: Option<Arc<str>>,
     /// It may do it in another session.
     pub(super) elsewhere: Option<Arc<str>>,
+    /// It may change what stays in the session.
+    pub(super) traces: bool,
 }
 
 /// Whether a built-in function of this name runs SQL text that it is given.
@@ -134,6 +156,7 @@ fn read(snapshot: &CatalogSnapshot, function: &Function, implicit: bool) -> Body
         "c" => c_reach(function, implicit),
         language => BodyReach {
             opaque: Some(format!("function {} is written in {language}", function.name).into()),
+            traces: true,
             ..BodyReach::default()
         },
     }
@@ -157,6 +180,7 @@ fn c_reach(function: &Function, implicit: bool) -> BodyReach {
     let quiet = QUIET_EXTENSIONS.contains(&extension) || (implicit && !extension.is_empty());
     if !quiet {
         reach.opaque = Some(format!("function {} is written in C", function.name).into());
+        reach.traces = true;
     }
     reach
 }
@@ -180,6 +204,7 @@ fn words_reach(snapshot: &CatalogSnapshot, function: &Function) -> BodyReach {
     } else if folded.contains("u&") {
         reach.opaque = Some(format!("function {} holds names with escapes", function.name).into());
     }
+    reach.traces = reach.opaque.is_some() || TRACE_WORDS.iter().any(|word| words.contains(word));
     for (name, oids) in &snapshot.relation_names {
         if mentions(&words, &function.body, name) {
             reach.relations.extend(oids);

@@ -46,6 +46,9 @@ pub struct Reach {
     pub elsewhere: Option<Arc<str>>,
     /// A trigger it can fire may be put off until COMMIT.
     pub deferred: bool,
+    /// A user function can run that may change settings, take locks, listen, or
+    /// leave temporary objects: what the server reports of that is nothing.
+    pub traces: bool,
     /// The command tag is exact: plain DML on `target` and what is below it,
     /// without triggers, rules, cascading keys or code.
     pub plain: bool,
@@ -104,6 +107,31 @@ impl CatalogSnapshot {
                 .traits
                 .intersects(Traits::CALLS_FUNCTIONS | Traits::OPAQUE);
         reach
+    }
+
+    /// Whether the statement can run code that may leave traces in the session.
+    pub fn leaves_traces(&self, facts: &Facts, world: &World<'_>) -> bool {
+        let runs_text = matches!(facts.kind, Kind::Do) || facts.is_opaque();
+        let unknown = |function: &FunctionUse| {
+            !function.harmless
+                && facts.effects.contains(Effects::CODE)
+                && function.schema.as_deref() != Some("pg_catalog")
+        };
+        runs_text
+            || self.reach(facts, world).traces
+            // Code whose functions the snapshot does not know.
+            || facts.functions.iter().any(|function| {
+                unknown(function)
+                    && self
+                        .functions_named(
+                            function.schema.as_deref(),
+                            &function.name,
+                            world.search_path,
+                            world.role,
+                        )
+                        .next()
+                        .is_none()
+            })
     }
 
     /// The relations a name of the facts can mean; none when it is none that the snapshot knows.

@@ -31,6 +31,8 @@ pub(super) struct Walk<'s> {
     opaque: Option<Arc<str>>,
     elsewhere: Option<Arc<str>>,
     deferred: bool,
+    /// Code runs that may change the session's state.
+    traces: bool,
     /// Some change is not the statement's own: the command tag does not count it.
     indirect: bool,
 }
@@ -47,6 +49,7 @@ impl<'s> Walk<'s> {
             opaque: None,
             elsewhere: None,
             deferred: false,
+            traces: false,
             indirect: false,
         }
     }
@@ -155,6 +158,7 @@ impl<'s> Walk<'s> {
             opaque: self.opaque,
             elsewhere: self.elsewhere,
             deferred: self.deferred,
+            traces: self.traces,
             ..Reach::default()
         }
     }
@@ -287,6 +291,7 @@ impl<'s> Walk<'s> {
             return;
         };
         let found = body::reach(self.snapshot, function, implicit);
+        self.traces |= found.traces;
         if let Some(why) = &found.opaque {
             self.opaque(why);
         }

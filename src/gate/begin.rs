@@ -1,0 +1,305 @@
+//! How a session begins: its first link, its settings, its first words.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+use super::expected::Queue;
+use super::home::Home;
+use super::names::Names;
+use super::session::{Session, Source};
+use super::settings::{self, Settings};
+use super::{Arrival, Error, Worker};
+use crate::backend::postgres::catalog::Catalog;
+use crate::backend::postgres::link::About;
+use crate::backend::postgres::pool::{LinkKey, Loan};
+use crate::config::PoolMode;
+use crate::model::{SessionFacts, UserMessage};
+use crate::safety::limit::Ledger;
+use crate::wire::postgres::encode;
+
+/// How long the first client waits for the catalog.
+const FIRST_CATALOG_WAIT: Duration = Duration::from_secs(5);
+
+/// Serves a client until it leaves.
+pub async fn run<S>(
+    mut arrival: Arrival<S>,
+    worker: Rc<Worker>,
+    source: Source,
+) -> Result<(), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let first = match first_link(&mut arrival, &worker, &source).await {
+        Ok(found) => found,
+        Err(error) => {
+            let message = error.to_string();
+            let database = &arrival.database.name;
+            worker.recorder.emit(&crate::telemetry::Event::LinkFailed {
+                database,
+                message: &message,
+            });
+            let mut out = BytesMut::new();
+            encode::error(&mut out, &no_link(&error));
+            let _ = arrival.stream.write_all(&out).await;
+            let _ = arrival.stream.shutdown().await;
+            return Err(error.into());
+        }
+    };
+    // Limits need to know the tables: the first client after a start waits for them.
+    if source.catalog.snapshot().is_none() {
+        let _ = source.catalog.fresh(FIRST_CATALOG_WAIT).await;
+    }
+    let mut session = Session::new(arrival, worker, source.catalog, first);
+    let begun = session.begin().await;
+    if session.unsafe_encoding && begun.is_ok() {
+        session.outbox.clear();
+        let message =
+            UserMessage::fatal("0A000", "this client_encoding is not supported by the gate")
+                .hint("Connect with client_encoding set to UTF8.");
+        encode::error(&mut session.outbox, &message);
+        return session.leave(Ok(())).await;
+    }
+    let result = match begun {
+        Ok(true) => session.run().await,
+        Ok(false) => Ok(()),
+        Err(error) => Err(error),
+    };
+    session.leave(result).await
+}
+
+type Startup = BTreeMap<Arc<str>, Arc<str>>;
+
+/// What a session begins with.
+struct First {
+    /// A link; none where nothing has to be asked before the first statement.
+    loan: Option<Loan>,
+    /// What the login to the server found.
+    login: Arc<About>,
+    home: Home,
+    /// Settings the client asked for.
+    startup: Startup,
+}
+
+/// Start-up settings that every server takes as they are.
+fn need_no_server(startup: &Startup) -> bool {
+    startup.keys().all(|name| &**name == "application_name")
+}
+
+/// The link a session begins with, and what its client asked for besides.
+async fn first_link<S>(
+    arrival: &mut Arrival<S>,
+    worker: &Worker,
+    source: &Source,
+) -> Result<First, crate::backend::postgres::Error> {
+    let target = source.target_for(&arrival.user);
+    let mut fixed: Vec<(String, String)> = Vec::new();
+    if let Some(role) = &arrival.user.set_role {
+        // As a start-up parameter it is also what RESET ALL and DISCARD ALL return to.
+        arrival
+            .parameters
+            .retain(|(name, _)| !name.eq_ignore_ascii_case("role"));
+        fixed.push(("role".to_owned(), role.to_string()));
+    }
+    let mode = source.pool.settings().mode;
+    let key = |parameters: Vec<(String, String)>, shared| LinkKey {
+        user: target.user.clone(),
+        parameters: parameters.into(),
+        shared,
+    };
+    if mode != PoolMode::Session
+        && let Some(startup) = settings::startup(&arrival.parameters)
+    {
+        let lane = worker.lane(&source.pool, &key(fixed, true), &target);
+        let known = lane.login().filter(|_| need_no_server(&startup));
+        let (loan, login) = match known {
+            Some(login) => (None, login),
+            None => {
+                let mut loan = lane.acquire().await?;
+                // What others made of this link is not what the client asked for.
+                loan.link.about = (*loan.link.handle).clone();
+                let login = loan.link.handle.clone();
+                (Some(loan), login)
+            }
+        };
+        let home = Home::shared(source, lane, mode);
+        return Ok(First {
+            loan,
+            login,
+            home,
+            startup,
+        });
+    }
+    let mut all = arrival.parameters.clone();
+    all.extend(fixed);
+    let loan = source.pool.take(key(all, false), &target).await?;
+    Ok(First {
+        login: Arc::new(loan.link.about.clone()),
+        loan: Some(loan),
+        home: Home::own(source),
+        startup: Startup::new(),
+    })
+}
+
+/// What a client may know of a failed login to the server.
+pub(super) fn no_link(error: &crate::backend::postgres::Error) -> UserMessage {
+    use crate::backend::postgres::Error as Backend;
+    match error {
+        // The server's own words: the client is authenticated, and drivers look at the state.
+        Backend::Refused(report) => UserMessage {
+            detail: report.detail.clone(),
+            hint: report.hint.clone(),
+            ..UserMessage::fatal("08006", "")
+        }
+        .with_server(report),
+        Backend::Exhausted => {
+            UserMessage::fatal("53300", "no server connection became free in time")
+                .hint("Raise the pool's max, or close connections that are not needed.")
+        }
+        _ => UserMessage::fatal("08006", "the database server cannot be reached"),
+    }
+}
+
+impl UserMessage {
+    pub(super) fn with_server(
+        mut self,
+        report: &crate::wire::postgres::report::Report,
+    ) -> UserMessage {
+        self.message = report.message.clone();
+        // SQLSTATEs that clients act on; anything else is a failed connection.
+        self.code = match report.code.as_str() {
+            "3D000" => "3D000",
+            "53300" => "53300",
+            "57P03" => "57P03",
+            "28000" => "28000",
+            "22023" => "22023",
+            "42704" => "42704",
+            _ => "08006",
+        };
+        self
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    fn new(
+        arrival: Arrival<S>,
+        worker: Rc<Worker>,
+        catalog: Arc<Catalog>,
+        first: First,
+    ) -> Session<S> {
+        let First {
+            loan,
+            login: about,
+            home,
+            startup,
+        } = first;
+        let facts = SessionFacts {
+            role: about.role.clone(),
+            search_path: about.search_path.clone(),
+            ..SessionFacts::default()
+        };
+        let reported = about.parameters.clone();
+        let limits = worker.config.load().limits.clone();
+        let id = worker.sessions.fetch_add(1, Ordering::Relaxed);
+        let mut session = Session {
+            worker,
+            id,
+            client: arrival.client,
+            catalog,
+            limits,
+            stream: arrival.stream,
+            inbox: arrival.inbox,
+            outbox: BytesMut::new(),
+            up: BytesMut::new(),
+            down: BytesMut::new(),
+            loan: None,
+            home,
+            pinned: None,
+            dirty: false,
+            wants: Settings::new(startup),
+            reported,
+            unnamed_here: false,
+            failed: false,
+            fresh: false,
+            registration: arrival.registration,
+            skip: 0,
+            skip_drops: false,
+            client_skip: 0,
+            queue: Queue::default(),
+            names: Names::default(),
+            facts,
+            discard: false,
+            executed: 0,
+            watched: 0,
+            copy_in: false,
+            own_block: false,
+            in_block: false,
+            world: RefCell::default(),
+            tainted: false,
+            temporary: false,
+            settings_changed: false,
+            unsafe_encoding: false,
+            single_byte: false,
+            ledger: Ledger::default(),
+            held: None,
+            held_run: None,
+            tags: Vec::new(),
+            replacement: None,
+            over_at_sync: None,
+            ddl: false,
+            own: super::own::Answer::default(),
+            client_gone: false,
+            draining: false,
+        };
+        for (name, value) in session.reported.clone() {
+            session.note_setting(&name, &value);
+        }
+        if let Some(loan) = loan {
+            session.attach(loan);
+        }
+        session
+    }
+
+    /// Settings of the client's own, then everything that follows AuthenticationOk.
+    /// False: the server refuses the settings, and the client was told.
+    async fn begin(&mut self) -> Result<bool, Error> {
+        if self.loan.is_none() {
+            // The only setting there can be; the server would report it in these words.
+            if let Some(name) = self.wants.wanted().get("application_name").cloned() {
+                self.note_report("application_name", &name);
+            }
+        } else if self.has_link() && !self.queue.is_empty() {
+            // The answers that settings cause here are told below, as the server does at login.
+            let sent = std::mem::take(&mut self.queue);
+            drop(sent);
+            self.queue
+                .push(super::expected::Expected::Own(super::expected::Own::Ready));
+            self.settle().await?;
+            self.outbox.clear();
+            let answer = std::mem::take(&mut self.own);
+            if let Some(body) = answer.error {
+                if let Some(loan) = self.loan.as_mut() {
+                    loan.link.server = Default::default();
+                }
+                self.dirty = true;
+                super::refuse::fatal(&mut self.outbox, &body);
+                return Ok(false);
+            }
+        }
+        for (name, value) in &self.reported {
+            encode::parameter_status(&mut self.outbox, name, value);
+        }
+        self.fresh = false;
+        let key = self.registration.key;
+        encode::key_data(&mut self.outbox, key.pid, &key.secret.to_be_bytes());
+        encode::ready(&mut self.outbox, b'I');
+        Ok(true)
+    }
+}

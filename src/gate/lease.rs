@@ -1,0 +1,347 @@
+//! Getting a link, and giving it back clean.
+//!
+//! A session that shares links holds one only while a transaction is going on.
+//! It goes back when ReadyForQuery says idle and nothing is outstanding; what
+//! the transaction may have left on it is taken away first, because the server
+//! reports neither roles nor settings, locks or listens that code has set.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::Error;
+use super::cancel::Cancel;
+use super::expected::{Expected, Own};
+use super::home::Pin;
+use super::session::{CANCEL_TIMEOUT, Mode, Session};
+use super::settings::{self, Settings};
+use crate::backend::postgres::login::parse_search_path;
+use crate::backend::postgres::pool::Loan;
+use crate::model::facts::Handle;
+use crate::model::{Effects, Facts, Kind, Statement, TransactionState};
+use crate::wire::postgres::encode;
+
+/// Time the server has to put a link in order.
+const TIDY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Everything code can leave in a server session, except prepared statements.
+const CLEAN: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; CLOSE ALL; UNLISTEN *; \
+                     SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// A link for the next message, where one is to be had at once.
+    pub(super) fn has_link(&mut self) -> bool {
+        if self.loan.is_none() {
+            let Some(loan) = self.home.lane().and_then(|lane| lane.try_acquire()) else {
+                return false;
+            };
+            self.attach(loan);
+        }
+        self.restore_settings();
+        true
+    }
+
+    /// Waits for a link.
+    pub(super) async fn acquire(&mut self) -> Result<(), Error> {
+        let Some(lane) = self.home.lane().cloned() else {
+            return Err(Error::Draining);
+        };
+        let loan = lane.acquire().await?;
+        self.attach(loan);
+        Ok(())
+    }
+
+    /// From now on this link carries the session.
+    pub(super) fn attach(&mut self, loan: Loan) {
+        let running: Arc<dyn Cancel> = loan.link.handle.clone();
+        self.registration.attach(running);
+        self.unnamed_here = false;
+        self.fresh = true;
+        self.loan = Some(loan);
+    }
+
+    /// Between transactions: the link gets the settings that the client made elsewhere.
+    fn restore_settings(&mut self) {
+        let idle = self.queue.is_empty() && self.executed == 0 && !self.in_block;
+        if !self.home.is_shared() || !idle || self.wants.are_unsettled() {
+            return;
+        }
+        let Some(loan) = self.loan.as_mut() else {
+            return;
+        };
+        let applied = &loan.link.server.applied;
+        if let Some(text) = settings::restore(applied, self.wants.wanted()) {
+            loan.link.server.applied = self.wants.wanted().clone();
+            encode::query(&mut self.up, &text);
+            self.queue.push(Expected::Own(Own::Settings));
+        }
+    }
+
+    /// Whether the link can go to somebody else.
+    pub(super) fn may_release(&self) -> bool {
+        self.home.is_shared()
+            && self.loan.is_some()
+            && self.pinned.is_none()
+            && !self.fresh
+            && self.is_at_rest()
+    }
+
+    /// Nothing is outstanding in either direction and no transaction is open.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.queue.is_empty()
+            && self.facts.transaction == TransactionState::Idle
+            && !self.in_block
+            && self.executed == 0
+            && self.skip == 0
+            && !self.copy_in
+            && !self.discard
+            && !self.own_block
+            && self.up.is_empty()
+            && self.down.is_empty()
+    }
+
+    /// Gives the link back. False: something must be done on it first.
+    pub(super) fn release(&mut self) -> bool {
+        if self.dirty || self.wants.are_unsettled() || self.registration.release() {
+            return false;
+        }
+        if let (Some(loan), Some(lane)) = (self.loan.take(), self.home.lane()) {
+            lane.release(loan);
+        }
+        true
+    }
+
+    /// Puts the link in order and gives it back, or closes it: the session goes on either way.
+    pub(super) async fn tidy(&mut self) -> Result<(), Error> {
+        // Nothing may be cancelled that comes from here on.
+        let hit = self.registration.release();
+        let work = async {
+            if hit {
+                tokio::time::timeout(CANCEL_TIMEOUT, self.registration.landed())
+                    .await
+                    .map_err(|_| crate::backend::postgres::Error::Exhausted)?;
+                // What arrived late hits this, which nobody waits for.
+                self.ask_simple("SELECT 1").await?;
+            }
+            self.settle_settings().await?;
+            if self.dirty {
+                self.clean().await?;
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(TIDY_TIMEOUT + CANCEL_TIMEOUT, work).await {
+            Ok(Ok(())) => {}
+            Ok(Err(Error::Backend(error))) => {
+                tracing::debug!(%error, "server connection closed instead of reused");
+                self.drop_link();
+                return Ok(());
+            }
+            Ok(Err(other)) => return Err(other),
+            Err(_) => {
+                tracing::debug!("server connection closed: it could not be put in order in time");
+                self.drop_link();
+                return Ok(());
+            }
+        }
+        if let (Some(loan), Some(lane)) = (self.loan.take(), self.home.lane()) {
+            lane.release(loan);
+        }
+        Ok(())
+    }
+
+    /// Closes the link; whatever it still had to say concerns nobody.
+    pub(super) fn drop_link(&mut self) {
+        self.registration.release();
+        if self.loan.take().is_some()
+            && let Some(lane) = self.home.lane()
+        {
+            lane.lost();
+        }
+        self.queue = super::expected::Queue::default();
+        self.up.clear();
+        self.down.clear();
+        self.skip = 0;
+        self.dirty = false;
+    }
+
+    /// Asks the server what the committed changes of settings came to.
+    async fn settle_settings(&mut self) -> Result<(), Error> {
+        if !self.wants.are_unsettled() {
+            return Ok(());
+        }
+        let names = self.wants.names();
+        let mut values = Vec::new();
+        if !names.is_empty() {
+            let answer = self.ask_simple(&Settings::question(&names)).await?;
+            let row = answer.rows.into_iter().next().unwrap_or_default();
+            let text = |value: bytes::Bytes| Arc::from(String::from_utf8_lossy(&value));
+            values = row.into_iter().map(|value| value.map(text)).collect();
+        }
+        let Some(loan) = self.loan.as_mut() else {
+            return Ok(());
+        };
+        let applied = loan.link.server.applied.clone();
+        loan.link.server.applied = self.wants.settle(&applied, &names, &values);
+        self.note_wanted();
+        Ok(())
+    }
+
+    /// What policies and names depend on, now that it is known exactly.
+    fn note_wanted(&mut self) {
+        let Some(loan) = self.loan.as_ref() else {
+            return;
+        };
+        let login = &loan.link.handle;
+        let wanted = self.wants.wanted();
+        let role = match wanted.get("role") {
+            Some(role) if &**role != "none" => role.clone(),
+            _ => login.role.clone(),
+        };
+        let path = match wanted.get("search_path") {
+            Some(path) => parse_search_path(path, &role),
+            None => login.search_path.clone(),
+        };
+        if self.facts.role != role || self.facts.search_path != path {
+            self.facts.role = role;
+            self.facts.search_path = path;
+            self.facts.generation += 1;
+        }
+    }
+
+    async fn clean(&mut self) -> Result<(), Error> {
+        let answer = self.ask_simple(CLEAN).await?;
+        if answer.error.is_some() {
+            let why = "the server session cannot be put in order";
+            return Err(crate::backend::postgres::Error::Protocol(why.into()).into());
+        }
+        if let Some(loan) = self.loan.as_mut() {
+            loan.link.server.applied = Default::default();
+        }
+        self.dirty = false;
+        self.tainted = false;
+        self.temporary = false;
+        self.note_wanted();
+        Ok(())
+    }
+
+    /// What a completed statement means for the link it ran on.
+    pub(super) fn note_use(&mut self, statement: &Statement, code: bool) {
+        if !self.home.is_shared() {
+            return;
+        }
+        let facts = &statement.facts;
+        self.dirty |= code || facts.is_opaque();
+        if !self.wants.note(facts) {
+            self.pinned.get_or_insert(Pin::Setting);
+        }
+        match &facts.handle {
+            Some(Handle::Deallocate(None)) => self.forget_all_on_link(),
+            Some(Handle::DiscardAll) => {
+                self.forget_all_on_link();
+                self.pinned = None;
+                self.dirty = false;
+            }
+            _ => {}
+        }
+        if let Some(pin) = pin(statement)
+            && self.pinned.is_none()
+        {
+            tracing::debug!(
+                session = self.id,
+                why = pin.name(),
+                "link stays with its client"
+            );
+            self.pinned = Some(pin);
+        }
+    }
+
+    fn forget_all_on_link(&mut self) {
+        if let Some(loan) = self.loan.as_mut() {
+            loan.link.server.prepared.clear();
+        }
+    }
+
+    /// The client has left: its link goes back as clean as it came, or is closed.
+    pub(super) async fn leave_link(&mut self, clean: bool) {
+        self.registration.detach().await;
+        if self.loan.is_none() {
+            return;
+        }
+        if !clean || !self.is_at_rest() {
+            let busy = !self.queue.is_empty();
+            if busy {
+                // What the server is doing for nobody should end with the client.
+                self.cancel_link().await;
+            }
+            return self.drop_link();
+        }
+        match self.home.lane().cloned() {
+            None => {
+                if let Some(loan) = self.loan.take() {
+                    loan.give_back().await;
+                }
+            }
+            Some(lane) => {
+                if self.pinned.is_some() {
+                    let reset = self.ask_simple("DISCARD ALL");
+                    match tokio::time::timeout(TIDY_TIMEOUT, reset).await {
+                        Ok(Ok(answer)) if answer.error.is_none() => {}
+                        _ => return self.drop_link(),
+                    }
+                    self.pinned = None;
+                    if let Some(mut loan) = self.loan.take() {
+                        loan.link.server = Default::default();
+                        lane.release(loan);
+                    }
+                } else if self.tidy().await.is_err() {
+                    self.drop_link();
+                }
+            }
+        }
+    }
+
+    /// What the byte mover stops for when the link could go.
+    pub(super) fn wants_tidying(&mut self, mode: Mode) -> bool {
+        mode == Mode::Serve && self.may_release() && !self.release()
+    }
+}
+
+/// What ties the session to the link it ran this statement on.
+fn pin(statement: &Statement) -> Option<Pin> {
+    let facts = &statement.facts;
+    let session_lock = |name: &str| {
+        matches!(
+            name,
+            "pg_advisory_lock"
+                | "pg_advisory_lock_shared"
+                | "pg_try_advisory_lock"
+                | "pg_try_advisory_lock_shared"
+        )
+    };
+    match facts.kind {
+        Kind::Notify if statement.normalized.starts_with("listen") => Some(Pin::Listen),
+        Kind::Prepare => Some(Pin::Prepared),
+        Kind::Load => Some(Pin::Library),
+        Kind::Declare if holds(&statement.normalized) => Some(Pin::HoldCursor),
+        _ if makes_temporary(facts) => Some(Pin::Temporary),
+        _ if facts.functions.iter().any(|f| session_lock(&f.name)) => Some(Pin::AdvisoryLock),
+        _ => None,
+    }
+}
+
+fn holds(normalized: &str) -> bool {
+    normalized.contains("hold") && !normalized.contains("without hold")
+}
+
+/// CREATE TEMPORARY …, SELECT … INTO TEMPORARY, CREATE in pg_temp.
+fn makes_temporary(facts: &Facts) -> bool {
+    let session = facts.effects.contains(Effects::SCHEMA | Effects::SESSION);
+    let temp = |schema: &str| schema == "pg_temp" || schema.starts_with("pg_temp_");
+    session
+        || (facts.effects.contains(Effects::SCHEMA)
+            && facts
+                .relations
+                .iter()
+                .any(|r| r.schema.as_deref().is_some_and(temp)))
+}

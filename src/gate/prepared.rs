@@ -1,0 +1,215 @@
+//! Prepared statements that follow their client from link to link.
+//!
+//! A client's names are its own; on the servers the gate uses names of its
+//! own, one for each text with its types in its world, so that clients that
+//! prepare the same text share one statement. What a link does not know yet is
+//! parsed there in front of the message that needs it; if that fails, the
+//! error comes where the client expects an answer to its message.
+
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use bytes::{BufMut, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::expected::{Expected, Undo};
+use super::known::World;
+use super::names::Prepared;
+use super::session::Session;
+use crate::model::Statement;
+use crate::model::facts::Handle;
+use crate::sql;
+use crate::wire::postgres::encode;
+use crate::wire::postgres::frame::server;
+
+/// ParseComplete, for a statement the server knows already.
+const PARSE_COMPLETE: &[u8] = &[server::PARSE_COMPLETE, 0, 0, 0, 4];
+/// CloseComplete, for a name that only the gate forgets.
+const CLOSE_COMPLETE: &[u8] = &[server::CLOSE_COMPLETE, 0, 0, 0, 4];
+
+/// Texts between two sweeps of statements nobody holds any more.
+const SWEEP: usize = 1024;
+
+/// A statement as servers know it.
+pub(super) struct Shared {
+    /// Unique in the process.
+    pub(super) number: u64,
+    /// Its name on servers.
+    pub(super) name: Box<[u8]>,
+    /// The text.
+    text: Box<[u8]>,
+    /// Declared parameter types.
+    types: Box<[u32]>,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    text: Box<[u8]>,
+    types: Box<[u32]>,
+    /// The text means something else under another path, role or catalog.
+    path: Option<Arc<[Arc<str>]>>,
+    role: Arc<str>,
+    epoch: u64,
+    catalog: usize,
+}
+
+/// All shared statements of a worker.
+#[derive(Default)]
+pub struct Statements {
+    known: HashMap<Key, Weak<Shared>>,
+}
+
+impl Statements {
+    fn get(
+        &mut self,
+        text: &[u8],
+        types: &[u32],
+        world: &World,
+        number: impl FnOnce() -> u64,
+    ) -> Rc<Shared> {
+        let key = Key {
+            text: text.into(),
+            types: types.into(),
+            path: world.search_path.clone(),
+            role: world.role.clone(),
+            epoch: world.epoch,
+            catalog: world.catalog.as_ptr() as usize,
+        };
+        if let Some(known) = self.known.get(&key).and_then(Weak::upgrade) {
+            return known;
+        }
+        if self.known.len() % SWEEP == SWEEP - 1 {
+            self.known.retain(|_, shared| shared.strong_count() > 0);
+        }
+        let number = number();
+        let shared = Rc::new(Shared {
+            number,
+            name: server_name(number),
+            text: text.into(),
+            types: types.into(),
+        });
+        self.known.insert(key, Rc::downgrade(&shared));
+        shared
+    }
+}
+
+/// Name of a shared statement on servers.
+fn server_name(number: u64) -> Box<[u8]> {
+    format!("portcullis_{number}").into_bytes().into()
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// The statement servers know for a named Parse of this session.
+    pub(super) fn share(&self, text: &[u8], types: &[u32]) -> Rc<Shared> {
+        let world = self.world();
+        let mut statements = self.worker.statements.borrow_mut();
+        let number = || self.home.pool().next_statement();
+        statements.get(text, types, &world, number)
+    }
+
+    /// A Parse of a shared statement: sent only where the link does not know it.
+    pub(super) fn parse_shared(&mut self, shared: &Rc<Shared>, undo: Undo) {
+        // In a failed transaction the server must say so itself.
+        let failed = self.facts.transaction == crate::model::TransactionState::Failed;
+        if !failed && self.link_knows(shared) {
+            self.queue.push(Expected::Given(PARSE_COMPLETE, Some(undo)));
+            return;
+        }
+        self.write_parse(shared);
+        self.queue.push(Expected::Parse(undo, Some(shared.number)));
+    }
+
+    /// A close that only the gate carries out: others may use the statement.
+    pub(super) fn close_shared(&mut self, undo: Undo) {
+        self.queue.push(Expected::Given(CLOSE_COMPLETE, Some(undo)));
+    }
+
+    /// Makes sure that the link knows what a Bind or Describe names; gives the name there.
+    pub(super) fn ready_on_link(&mut self, name: &[u8], prepared: &Prepared) -> Box<[u8]> {
+        if !self.home.is_shared() {
+            return name.into();
+        }
+        match &prepared.shared {
+            Some(shared) => {
+                if !self.link_knows(shared) {
+                    self.write_parse(shared);
+                    self.queue.push(Expected::Reparse(Some(shared.number)));
+                }
+                shared.name.clone()
+            }
+            None if name.is_empty() && !self.unnamed_here => {
+                let text = prepared.analysis.text.clone();
+                encode::parse(&mut self.up, b"", text.as_bytes(), &prepared.types);
+                self.queue.push(Expected::Reparse(None));
+                self.unnamed_here = true;
+                name.into()
+            }
+            None => name.into(),
+        }
+    }
+
+    fn link_knows(&mut self, shared: &Shared) -> bool {
+        let loan = self.loan.as_mut();
+        loan.is_some_and(|loan| loan.link.server.prepared.knows(shared.number))
+    }
+
+    fn write_parse(&mut self, shared: &Shared) {
+        let max = self.home.prepared_max();
+        let Some(loan) = self.loan.as_mut() else {
+            return;
+        };
+        if let Some(victim) = loan.link.server.prepared.add(shared.number, max) {
+            encode::close(&mut self.up, b'S', &server_name(victim));
+            self.queue.push(Expected::Close(None));
+        }
+        encode::parse(&mut self.up, &shared.name, &shared.text, &shared.types);
+    }
+
+    /// The link no longer knows it, or never came to know it.
+    pub(super) fn forget_on_link(&mut self, number: u64) {
+        if let Some(loan) = self.loan.as_mut() {
+            loan.link.server.prepared.remove(number);
+        }
+    }
+
+    /// The text with the names that EXECUTE and DEALLOCATE use as the server
+    /// knows them; none where nothing is to be changed.
+    pub(super) fn renamed(&mut self, text: &str, statements: &[Arc<Statement>]) -> Option<String> {
+        if !self.home.is_shared() {
+            return None;
+        }
+        let mut out: Option<String> = None;
+        for statement in statements.iter().rev() {
+            let name = match &statement.facts.handle {
+                Some(Handle::Execute(name) | Handle::Deallocate(Some(name))) => name.clone(),
+                _ => continue,
+            };
+            let Some(prepared) = self.names.prepared(name.as_bytes()).cloned() else {
+                continue;
+            };
+            if prepared.shared.is_none() {
+                continue;
+            }
+            let Some(span) = sql::handle_span(statement) else {
+                continue;
+            };
+            let server = self.ready_on_link(name.as_bytes(), &prepared);
+            let server = String::from_utf8_lossy(&server).into_owned();
+            let base = statement.span.start;
+            out.get_or_insert_with(|| text.to_owned())
+                .replace_range(base + span.start..base + span.end, &server);
+        }
+        out
+    }
+
+    /// A Query frame with another text.
+    pub(super) fn query_frame(text: &str) -> BytesMut {
+        let mut frame = BytesMut::new();
+        encode::frame(&mut frame, b'Q', |out| {
+            out.put_slice(text.as_bytes());
+            out.put_u8(0);
+        });
+        frame
+    }
+}

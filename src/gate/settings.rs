@@ -1,0 +1,358 @@
+//! The session settings a client has made, to be made again on another link.
+//!
+//! A change counts when its transaction commits, as on the server: it waits in
+//! `pending` until then, is dropped with a rollback, and a rollback to a
+//! savepoint drops what came after the savepoint. What a value really is the
+//! server says itself (`current_setting`), not the text of the statement.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use crate::backend::postgres::link::Applied;
+use crate::model::{Facts, Kind};
+
+/// One change on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Change {
+    /// SET or set_config.
+    Set(Arc<str>),
+    /// RESET or SET … TO DEFAULT.
+    Reset(Arc<str>),
+    /// RESET ALL or DISCARD ALL.
+    ResetAll,
+}
+
+/// See the head of this file.
+#[derive(Debug, Default)]
+pub(super) struct Settings {
+    /// What the client asked for when it connected: RESET returns to it.
+    startup: Applied,
+    /// What the next link must have.
+    wanted: Applied,
+    pending: Vec<Change>,
+    marks: Vec<(Arc<str>, usize)>,
+    committed: Vec<Change>,
+}
+
+impl Settings {
+    /// Settings that begin with the start-up parameters.
+    pub(super) fn new(startup: BTreeMap<Arc<str>, Arc<str>>) -> Settings {
+        let startup = Applied::new(startup);
+        Settings {
+            wanted: startup.clone(),
+            startup,
+            ..Settings::default()
+        }
+    }
+
+    /// What the next link must have.
+    pub(super) fn wanted(&self) -> &Applied {
+        &self.wanted
+    }
+
+    /// Notes what a completed statement changed. False: it cannot be known what it was.
+    pub(super) fn note(&mut self, facts: &Facts) -> bool {
+        let mut known = true;
+        for setting in facts.settings.iter().filter(|setting| !setting.local) {
+            let resets = matches!(facts.kind, Kind::Reset | Kind::Discard);
+            let change = match (&*setting.name, &setting.value) {
+                ("*", _) if resets => Change::ResetAll,
+                ("*", _) | ("session_authorization", _) => {
+                    known = false;
+                    continue;
+                }
+                (_, None) if resets => Change::Reset(setting.name.clone()),
+                _ => Change::Set(setting.name.clone()),
+            };
+            self.pending.push(change);
+        }
+        known
+    }
+
+    /// SAVEPOINT.
+    pub(super) fn savepoint(&mut self, name: &Arc<str>) {
+        self.marks.push((name.clone(), self.pending.len()));
+    }
+
+    /// ROLLBACK TO.
+    pub(super) fn rollback_to(&mut self, name: &Arc<str>) {
+        if let Some(at) = self.marks.iter().rposition(|(known, _)| known == name) {
+            self.pending.truncate(self.marks[at].1);
+            self.marks.truncate(at + 1);
+        }
+    }
+
+    /// The transaction is over.
+    pub(super) fn end(&mut self, committed: bool) {
+        self.marks.clear();
+        let pending = std::mem::take(&mut self.pending);
+        if committed {
+            self.committed.extend(pending);
+        }
+    }
+
+    /// Whether the server must be asked for values before the link may go.
+    pub(super) fn are_unsettled(&self) -> bool {
+        !self.committed.is_empty()
+    }
+
+    /// Names whose values the server must tell, in the order of [`Settings::settle`].
+    pub(super) fn names(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<Arc<str>> = Vec::new();
+        for change in &self.committed {
+            match change {
+                Change::Set(name) if !names.contains(name) => names.push(name.clone()),
+                Change::ResetAll => names.clear(),
+                _ => {}
+            }
+        }
+        names
+    }
+
+    /// The query that asks for them.
+    pub(super) fn question(names: &[Arc<str>]) -> String {
+        let mut text = String::from("SELECT ");
+        for (at, name) in names.iter().enumerate() {
+            let comma = if at > 0 { ", " } else { "" };
+            let _ = write!(
+                text,
+                "{comma}pg_catalog.current_setting({}, true)",
+                quoted(name)
+            );
+        }
+        text
+    }
+
+    /// Takes the values over. Gives what the link has now; what the client
+    /// wants may be more, because RESET returns to its start-up values.
+    pub(super) fn settle(
+        &mut self,
+        applied: &Applied,
+        names: &[Arc<str>],
+        values: &[Option<Arc<str>>],
+    ) -> Applied {
+        let mut on_link = (**applied).clone();
+        let mut wanted = (*self.wanted).clone();
+        for change in std::mem::take(&mut self.committed) {
+            match change {
+                Change::Set(name) => {
+                    let at = names.iter().position(|known| *known == name);
+                    if let Some(Some(value)) = at.and_then(|at| values.get(at)) {
+                        on_link.insert(name.clone(), value.clone());
+                        wanted.insert(name, value.clone());
+                    }
+                }
+                Change::Reset(name) => {
+                    on_link.remove(&name);
+                    match self.startup.get(&name) {
+                        Some(value) => wanted.insert(name, value.clone()),
+                        None => wanted.remove(&name),
+                    };
+                }
+                Change::ResetAll => {
+                    on_link.clear();
+                    wanted = (*self.startup).clone();
+                }
+            }
+        }
+        let on_link = Applied::new(on_link);
+        self.wanted = if *on_link == wanted {
+            on_link.clone()
+        } else {
+            Applied::new(wanted)
+        };
+        on_link
+    }
+}
+
+/// Statements that turn what a link has into what is wanted; none: nothing to do.
+pub(super) fn restore(applied: &Applied, wanted: &Applied) -> Option<String> {
+    if Arc::ptr_eq(applied, wanted) || applied == wanted {
+        return None;
+    }
+    let mut text = String::new();
+    let role = |name: &Arc<str>| &**name == "role";
+    // The role comes off first and on last: the others may need the login's rights.
+    if applied.keys().any(role) && applied.get("role") != wanted.get("role") {
+        text.push_str("RESET ROLE;");
+    }
+    for name in applied.keys().filter(|name| !role(name)) {
+        if !wanted.contains_key(name) {
+            let _ = write!(text, "RESET {};", identifier(name));
+        }
+    }
+    let missing = |(name, value): &(&Arc<str>, &Arc<str>)| applied.get(*name) != Some(*value);
+    let (roles, others): (Vec<_>, Vec<_>) = wanted
+        .iter()
+        .filter(missing)
+        .partition(|(name, _)| role(name));
+    for (name, value) in others.into_iter().chain(roles) {
+        let _ = write!(
+            text,
+            "SELECT pg_catalog.set_config({}, {}, false);",
+            quoted(name),
+            quoted(value)
+        );
+    }
+    Some(text)
+}
+
+/// A string constant that means the same whatever standard_conforming_strings is.
+fn quoted(text: &str) -> String {
+    let doubled = text.replace('\'', "''");
+    if doubled.contains('\\') {
+        format!("E'{}'", doubled.replace('\\', "\\\\"))
+    } else {
+        format!("'{doubled}'")
+    }
+}
+
+/// A setting's name, `extension.name` included.
+fn identifier(name: &str) -> String {
+    let parts: Vec<String> = name
+        .split('.')
+        .map(|part| format!("\"{}\"", part.replace('"', "\"\"")))
+        .collect();
+    parts.join(".")
+}
+
+/// Start-up parameters as settings: `options` taken apart. None where `options`
+/// holds something that is no setting.
+pub(super) fn startup(parameters: &[(String, String)]) -> Option<BTreeMap<Arc<str>, Arc<str>>> {
+    let mut settings = BTreeMap::new();
+    for (name, value) in parameters {
+        let name = name.to_ascii_lowercase();
+        if name == "options" {
+            for (name, value) in options(value)? {
+                settings.insert(Arc::from(name), Arc::from(value));
+            }
+        } else {
+            settings.insert(Arc::from(name), Arc::from(value.as_str()));
+        }
+    }
+    Some(settings)
+}
+
+/// `-c name=value` and `--name=value`; a backslash takes the next character as it is.
+fn options(text: &str) -> Option<Vec<(String, String)>> {
+    let mut words: Vec<String> = Vec::new();
+    let mut word: Option<String> = None;
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => word.get_or_insert_default().push(chars.next()?),
+            c if c.is_ascii_whitespace() => words.extend(word.take()),
+            c => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    let mut found = Vec::new();
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let pair = if word == "-c" {
+            words.next()?
+        } else if let Some(rest) = word.strip_prefix("--").or_else(|| word.strip_prefix("-c")) {
+            rest.to_owned()
+        } else {
+            return None;
+        };
+        let (name, value) = pair.split_once('=')?;
+        found.push((
+            name.replace('-', "_").to_ascii_lowercase(),
+            value.to_owned(),
+        ));
+    }
+    Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> Applied {
+        let pairs = pairs.iter().map(|(n, v)| (Arc::from(*n), Arc::from(*v)));
+        Applied::new(pairs.collect())
+    }
+
+    #[test]
+    fn turns_one_state_into_another() {
+        let (a, b) = (
+            map(&[("x", "1"), ("role", "r")]),
+            map(&[("x", "it's"), ("my.y", "\\")]),
+        );
+        assert_eq!(
+            restore(&a, &b).as_deref(),
+            Some(
+                "RESET ROLE;SELECT pg_catalog.set_config('my.y', E'\\\\', false);\
+                 SELECT pg_catalog.set_config('x', 'it''s', false);"
+            )
+        );
+        assert_eq!(
+            restore(&b, &map(&[])).as_deref(),
+            Some("RESET \"my\".\"y\";RESET \"x\";")
+        );
+        assert_eq!(restore(&a, &map(&[("x", "1"), ("role", "r")])), None);
+    }
+
+    #[test]
+    fn takes_options_apart() {
+        let found = options("-c search_path=a\\ b --statement-timeout=5s -cwork_mem=1MB").unwrap();
+        let found: Vec<(&str, &str)> = found.iter().map(|(n, v)| (&**n, &**v)).collect();
+        assert_eq!(
+            found,
+            [
+                ("search_path", "a b"),
+                ("statement_timeout", "5s"),
+                ("work_mem", "1MB")
+            ]
+        );
+        assert!(options("-W").is_none());
+        assert!(options("-c").is_none());
+    }
+
+    #[test]
+    fn keeps_only_what_was_committed() {
+        let set = |name: &str| {
+            let mut facts = Facts::empty(Kind::Set);
+            facts.settings.push(crate::model::Setting {
+                name: name.into(),
+                value: Some("v".into()),
+                local: false,
+            });
+            facts
+        };
+        let mut settings = Settings::default();
+        settings.note(&set("a"));
+        settings.savepoint(&"s".into());
+        settings.note(&set("b"));
+        settings.rollback_to(&"s".into());
+        settings.note(&set("c"));
+        settings.end(true);
+        settings.note(&set("d"));
+        settings.end(false);
+        let names = settings.names();
+        assert_eq!(names.iter().map(|n| &**n).collect::<Vec<_>>(), ["a", "c"]);
+        let values = [Some(Arc::from("1")), Some(Arc::from("2"))];
+        let on_link = settings.settle(&map(&[]), &names, &values);
+        assert_eq!(on_link, map(&[("a", "1"), ("c", "2")]));
+        assert!(Arc::ptr_eq(&on_link, settings.wanted()));
+        assert!(!settings.are_unsettled());
+    }
+
+    #[test]
+    fn reset_returns_to_the_start_up_values() {
+        let mut settings = Settings::new((*map(&[("a", "start")])).clone());
+        let mut facts = Facts::empty(Kind::Reset);
+        facts.settings.push(crate::model::Setting {
+            name: "*".into(),
+            value: None,
+            local: false,
+        });
+        settings.note(&facts);
+        settings.end(true);
+        let on_link = settings.settle(&map(&[("a", "other"), ("b", "x")]), &[], &[]);
+        assert_eq!(on_link, map(&[]));
+        assert_eq!(settings.wanted(), &map(&[("a", "start")]));
+    }
+}
