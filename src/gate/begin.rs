@@ -86,6 +86,21 @@ struct First {
     home: Home,
     /// Settings the client asked for.
     startup: Startup,
+    /// None of the start-up parameters changes plans.
+    plain: bool,
+}
+
+/// Parameters that drivers set and no plan depends on.
+fn is_plain(name: &str) -> bool {
+    let plain = [
+        "application_name",
+        "client_encoding",
+        "datestyle",
+        "timezone",
+        "extra_float_digits",
+        "intervalstyle",
+    ];
+    plain.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// Start-up settings that every server takes as they are.
@@ -108,6 +123,7 @@ async fn first_link<S>(
             .retain(|(name, _)| !name.eq_ignore_ascii_case("role"));
         fixed.push(("role".to_owned(), role.to_string()));
     }
+    let plain = arrival.parameters.iter().all(|(name, _)| is_plain(name));
     let mode = source.pool.settings().mode;
     let key = |parameters: Vec<(String, String)>, shared| LinkKey {
         user: target.user.clone(),
@@ -135,6 +151,7 @@ async fn first_link<S>(
             login,
             home,
             startup,
+            plain,
         });
     }
     let mut all = arrival.parameters.clone();
@@ -145,6 +162,7 @@ async fn first_link<S>(
         loan: Some(loan),
         home: Home::own(source),
         startup: Startup::new(),
+        plain,
     })
 }
 
@@ -199,6 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             login: about,
             home,
             startup,
+            plain,
         } = first;
         let facts = SessionFacts {
             role: about.role.clone(),
@@ -223,6 +242,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             home,
             pinned: None,
             dirty: false,
+            plain_settings: plain,
             wants: Settings::new(startup),
             reported,
             unnamed_here: false,

@@ -14,7 +14,7 @@ use super::refuse;
 use super::session::{Mode, Session, Step};
 use crate::config::PoolMode;
 use crate::model::facts::Control;
-use crate::model::{Refusal, Statement, refusal::sqlstate};
+use crate::model::{Refusal, Statement, TransactionState, refusal::sqlstate};
 use crate::policy::{Permit, Refused};
 use crate::safety::limit::CountPlan;
 use crate::wire::postgres::frame::{self, HEADER, client};
@@ -251,7 +251,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         self.write_notices(statements.iter().map(|(_, permit)| permit));
         let returned = needs.iter().any(|need| need.limits.returned.is_some());
-        let free = needs.iter().all(|need| need.is_free());
+        let planned = |(at, need): (usize, &Rc<Needs>)| {
+            let (statement, permit) = &statements[at];
+            !need.plan || self.plan_is_good(statement, permit, None)
+        };
+        // One plain change in an open transaction is counted by its tag as it passes.
+        let counted = match (&needs[..], &statements[..]) {
+            ([need], [_]) if need.impossible.is_none() && self.commits_later() => {
+                match &need.limits.changed {
+                    CountPlan::Tag(groups) => Some(groups.clone()),
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        let free = (counted.is_some() || needs.iter().all(|need| need.is_free_when_planned()))
+            && needs.iter().enumerate().all(planned);
         let renamed = self.renamed(&analysis.text, &analysis.statements);
         // Rows of one read-only statement can be counted while they pass; a
         // string of several must not commit what stands behind the offender.
@@ -259,6 +274,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             !returned || (statements.len() == 1 && needs[0].limits.read_only && self.executed == 0);
         if free && countable {
             let mut run = Run::new(Statements::Many(statements), true, spent);
+            if counted.is_some() {
+                self.watched += 1;
+                run.counted = counted;
+            }
             if let Some(limit) = needs.first().and_then(|need| need.limits.returned.as_ref()) {
                 let left = self.rows_left_of(&run, limit.limit);
                 self.watch(&mut run, left, &limit.refusal());
@@ -281,6 +300,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             needs,
             spent,
         })))
+    }
+
+    /// A transaction block is open for certain, and neither Sync nor the end of
+    /// a Query commits it: what a statement changed can be judged by its tag.
+    pub(super) fn commits_later(&self) -> bool {
+        self.facts.transaction == TransactionState::Active && self.in_block && !self.own_block
     }
 
     /// Rows of this run are counted while they are relayed.

@@ -16,6 +16,7 @@ use bytes::BytesMut;
 use super::names::{Portal, Prepared};
 use crate::model::Statement;
 use crate::policy::Permit;
+use crate::safety::limit::Group;
 
 /// A change to the session's names, to be taken back when the server skips it.
 pub(super) enum Undo {
@@ -39,6 +40,9 @@ pub(super) struct Run {
     pub(super) refusal: Option<Rc<BytesMut>>,
     /// Limits of the statements behind the current one, in a string.
     pub(super) limits: VecDeque<Option<(u64, Rc<BytesMut>)>>,
+    /// Its command tag counts against these limits, in a transaction that is
+    /// still to be committed.
+    pub(super) counted: Option<Arc<[Group]>>,
     /// Set when a row beyond the limit came.
     pub(super) over: Option<Rc<BytesMut>>,
     /// Its completion is kept back until it has been verified.
@@ -65,6 +69,7 @@ impl Run {
             rows: 0,
             refusal: None,
             limits: VecDeque::new(),
+            counted: None,
             over: None,
             hold: false,
             portal: None,
@@ -78,6 +83,11 @@ impl Run {
     /// A run without a statement: an empty query.
     pub(super) fn nothing(simple: bool) -> Run {
         Run::new(Statements::Many(Rc::from([])), simple, (0, 0))
+    }
+
+    /// How many reasons there are to let nothing follow it but its Sync.
+    pub(super) fn watches(&self) -> u32 {
+        u32::from(self.rows_left.is_some()) + u32::from(self.counted.is_some())
     }
 
     /// The next statement of a string has a limit of its own.

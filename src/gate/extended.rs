@@ -168,7 +168,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             // Planning can already run functions that claim to be immutable.
             let watch_planning = matches!(&needs.limits.changed, CountPlan::Counters(_))
                 && statement.facts.traits.contains(Traits::CALLS_FUNCTIONS);
-            if needs.plan || watch_planning {
+            let bound = Some((&*prepared.types, bind.count().map_err(Error::Client)?));
+            let good = needs.plan && self.plan_is_good(&statement, &permit, bound);
+            portal.planned.set(good);
+            if (needs.plan && !good) || watch_planning {
                 portal.values = Some(bind.rest.into());
                 let frame = self.bind_frame(size, &prepared)?;
                 let portal = Rc::new(portal);
@@ -281,12 +284,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.write_notices(std::iter::once(&permit));
         let returned = needs.limits.returned.is_some();
         let planned = !needs.plan || portal.planned.get();
+        let counted = match &needs.limits.changed {
+            CountPlan::Tag(groups) if rows_max <= 0 && self.commits_later() => Some(groups.clone()),
+            _ => None,
+        };
+        let counted = counted.filter(|_| !portal.started.get());
         let free = needs.impossible.is_none()
             && planned
-            && matches!(needs.limits.changed, CountPlan::Nothing);
+            && (counted.is_some() || matches!(needs.limits.changed, CountPlan::Nothing));
         if free && (!returned || (needs.limits.read_only && self.executed == 0)) {
             let spent = prepared.spent.take();
             let mut run = Run::new(Statements::One(statement, permit), false, spent);
+            if counted.is_some() {
+                portal.started.set(true);
+                self.watched += 1;
+                run.counted = counted;
+            }
             if let Some(limit) = &needs.limits.returned {
                 let left = self.rows_left(&portal, &run, limit.limit);
                 self.watch(&mut run, left, &limit.refusal());

@@ -96,10 +96,35 @@ impl Count {
     }
 }
 
+impl Job {
+    /// An Execute that only its tag counts can go right behind what was sent:
+    /// if something in front of it fails, the server skips it.
+    fn follows_at_once(&self) -> bool {
+        match self {
+            Job::Execute {
+                statement,
+                needs,
+                rows_max,
+                portal,
+                ..
+            } => {
+                matches!(needs.limits.changed, CountPlan::Tag(_))
+                    && *rows_max <= 0
+                    && !portal.started.get()
+                    && needs.limits.returned.is_none()
+                    && !matches!(statement.facts.kind, Kind::Do | Kind::Call)
+            }
+            _ => false,
+        }
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Carries out one request that the byte mover could not pass.
     pub(super) async fn do_job(&mut self, job: Job) -> Result<(), Error> {
-        self.settle().await?;
+        if !job.follows_at_once() {
+            self.settle().await?;
+        }
         if self.discard && !matches!(job, Job::Sync) {
             // An earlier request of the pipeline failed; the server would skip this one.
             return Ok(());
@@ -144,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some(statement) = portal.prepared.statement.clone() else {
             return Ok(());
         };
-        if needs.plan {
+        if needs.plan && !portal.planned.get() {
             let types = portal.prepared.types.clone();
             let values = portal.values.clone().unwrap_or_default();
             match self

@@ -44,9 +44,10 @@ pub(super) struct Stamp {
 }
 
 impl Needs {
-    /// Whether nothing has to come before or after: the bytes may just pass.
-    pub(super) fn is_free(&self) -> bool {
-        !self.plan && self.impossible.is_none() && matches!(self.limits.changed, CountPlan::Nothing)
+    /// Whether nothing has to come before or after once the plan is known to
+    /// be good: the bytes may just pass.
+    pub(super) fn is_free_when_planned(&self) -> bool {
+        self.impossible.is_none() && matches!(self.limits.changed, CountPlan::Nothing)
     }
 }
 

@@ -13,6 +13,7 @@
 mod begin;
 pub mod cancel;
 mod client;
+mod complete;
 mod expected;
 mod extended;
 mod held;

@@ -47,7 +47,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             normalized: &statement.normalized,
             role: &role,
             search_path: path.as_deref(),
-            settings: self.facts.generation,
+            settings: self.plan_settings(),
             plan_epoch: view
                 .snapshot
                 .as_ref()
@@ -89,6 +89,53 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Ok(()) => Verified::Good,
             Err(refusal) => Verified::Refused(refusal),
         })
+    }
+
+    /// Whether the plan is known to be good, whatever the values are: then
+    /// nothing has to be asked. `bound` as in [`Session::check_plan`].
+    pub(super) fn plan_is_good(
+        &self,
+        statement: &Statement,
+        permit: &Permit,
+        bound: Option<(&[u32], usize)>,
+    ) -> bool {
+        let (types, count) = bound.unwrap_or((&[], 0));
+        let values: Vec<BindValue> = (0..count)
+            .map(|at| BindValue {
+                type_oid: types.get(at).copied().unwrap_or(0),
+                binary: false,
+                bytes: None,
+            })
+            .collect();
+        let literals = match statement.facts.has_literals {
+            true => &crate::sql::literals(statement)[..],
+            false => &[],
+        };
+        let view = self.catalog.view();
+        let asked = plan::PlanAsked {
+            normalized: &statement.normalized,
+            role: &self.facts.role,
+            search_path: self.facts.search_path.as_deref(),
+            settings: self.plan_settings(),
+            plan_epoch: view
+                .snapshot
+                .as_ref()
+                .map_or(0, |snapshot| snapshot.plan_epoch()),
+            literals,
+            values: &values,
+        };
+        let known = self.worker.plans.borrow_mut().get_reusable(&asked);
+        known.is_some_and(|measures| plan::check(&measures, permit.requirements()).is_ok())
+    }
+
+    /// A number for the settings that plans depend on: all sessions that never
+    /// changed any share one, every other state is of its own.
+    fn plan_settings(&self) -> u64 {
+        if self.plain_settings && self.facts.settings.is_empty() && !self.tainted {
+            0
+        } else {
+            (self.id + 1) << 24 | self.facts.generation & 0xff_ffff
+        }
     }
 
     /// Before a simple Query, whose arrival costs the client its unnamed statement anyway.

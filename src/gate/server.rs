@@ -9,14 +9,13 @@ use super::Error;
 use super::expected::{Expected, Own, Run, Undo};
 use super::session::{Session, Step};
 use crate::backend::postgres::link::MESSAGE_BYTES_MAX;
-use crate::model::TransactionState;
 use crate::telemetry;
 use crate::wire::postgres::frame::{self, HEADER, server};
 use crate::wire::postgres::message;
 use crate::wire::postgres::report::Report;
 
 /// What happens with a frame.
-enum Fate {
+pub(super) enum Fate {
     /// It goes to the client.
     Relay,
     /// It goes nowhere.
@@ -304,9 +303,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 | Expected::Close(Some(undo))
                 | Expected::Given(_, Some(undo)) => self.undo(undo),
                 Expected::Execute(run) => {
-                    if run.rows_left.is_some() {
-                        self.watched = self.watched.saturating_sub(1);
-                    }
+                    self.watched = self.watched.saturating_sub(run.watches());
                     let (outcome, code) = if run.failed {
                         (telemetry::Outcome::Failed, Some(code))
                     } else {
@@ -327,113 +324,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Undo::Prepared(name, before) => drop(self.names.set_prepared(name, before)),
             Undo::Portal(name, before) => drop(self.names.set_portal(name, before)),
         }
-    }
-
-    /// CommandComplete, EmptyQueryResponse or PortalSuspended for an Execute.
-    fn on_executed(&mut self, tag: u8, at: usize, size: usize) -> Fate {
-        self.copy_in = false;
-        let second_is_sync = self.queue.second_is_sync();
-        let Some(Expected::Execute(mut run)) = self.queue.pop() else {
-            return Fate::Relay;
-        };
-        let frame = &self.down[at..at + size];
-        let rows = (tag == server::COMMAND_COMPLETE)
-            .then(|| message::tag_rows(&frame[HEADER..]))
-            .flatten();
-        let held = run.hold.then(|| BytesMut::from(frame));
-        if run.rows_left.is_some() {
-            self.watched = self.watched.saturating_sub(1);
-        }
-        if let (Some(portal), left) = (&run.portal, run.rows_left) {
-            portal.rows_left.set(left);
-        }
-        self.after_statement(&run, tag == server::COMMAND_COMPLETE);
-        if let Some(error) = run.over.take() {
-            // It was done before the cancel reached it. It changed nothing (or
-            // it would have been held), so only the transaction must fail.
-            if second_is_sync {
-                self.over_at_sync = Some(error);
-            } else {
-                self.refuse_pipelined(error);
-            }
-            return Fate::Drop;
-        }
-        if let Some(frame) = held {
-            self.held = Some(frame);
-            self.held_run = Some(run);
-            return Fate::Drop;
-        }
-        self.record(&run, rows, None, telemetry::Outcome::Allowed);
-        Fate::Relay
-    }
-
-    /// One statement of a string is done.
-    fn on_part(&mut self, tag: u8, at: usize, size: usize) -> Fate {
-        self.copy_in = false;
-        let frame = BytesMut::from(&self.down[at..at + size]);
-        let Some(Expected::Query(run)) = self.queue.front() else {
-            return Fate::Relay;
-        };
-        let mut run = std::mem::replace(run, Box::new(Run::nothing(true)));
-        let rows = (tag == server::COMMAND_COMPLETE)
-            .then(|| message::tag_rows(&frame[HEADER..]))
-            .flatten();
-        let hold = run.hold;
-        self.after_statement(&run, tag == server::COMMAND_COMPLETE);
-        if hold {
-            self.tags.push(rows);
-            // An earlier part's completion may go: the last one stands for the commit.
-            if let Some(earlier) = self.held.replace(frame) {
-                self.replacement = Some(Rc::new(earlier));
-            }
-        } else if run.over.is_none() {
-            self.record(&run, rows, None, telemetry::Outcome::Allowed);
-        }
-        run.advance();
-        let over = run.over.is_some();
-        if let Some(Expected::Query(slot)) = self.queue.front() {
-            *slot = run;
-        }
-        if hold || over {
-            Fate::Drop
-        } else {
-            Fate::Relay
-        }
-    }
-
-    /// ReadyForQuery.
-    fn on_ready(&mut self, status: u8) -> Fate {
-        let popped = self.queue.pop();
-        self.note_ready(status);
-        let mut over = self.over_at_sync.take();
-        if let Some(Expected::Query(run)) = popped {
-            if run.rows_left.is_some() {
-                self.watched = self.watched.saturating_sub(1);
-            }
-            if run.hold {
-                self.held_run = Some(run);
-                return Fate::Drop;
-            }
-            over = over.or(run.over);
-        }
-        match over {
-            None => Fate::Relay,
-            // Nothing to undo: the refusal, then the truth about the transaction.
-            Some(error) if self.facts.transaction == TransactionState::Idle => {
-                self.outbox_after(error, status);
-                Fate::Drop
-            }
-            Some(error) => {
-                self.refuse_query(error);
-                Fate::Drop
-            }
-        }
-    }
-
-    fn outbox_after(&mut self, error: Rc<BytesMut>, status: u8) {
-        let mut both = (*error).clone();
-        crate::wire::postgres::encode::ready(&mut both, status);
-        self.replacement = Some(Rc::new(both));
     }
 
     /// A frame that belongs to an exchange of our own.

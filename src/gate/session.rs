@@ -88,6 +88,8 @@ pub struct Session<S> {
     pub(super) pinned: Option<Pinned>,
     /// Code ran that may have left traces on the link.
     pub(super) dirty: bool,
+    /// Nothing was set that planning depends on.
+    pub(super) plain_settings: bool,
     /// The settings the client has made.
     pub(super) wants: Settings,
     /// What the client was told of the server's parameters.

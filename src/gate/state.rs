@@ -140,6 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn note_settings(&mut self, settings: &[Setting]) {
+        self.plain_settings &= settings.is_empty();
         for setting in settings {
             match &*setting.name {
                 "search_path" => {

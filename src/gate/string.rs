@@ -27,7 +27,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         spent: (u64, u64),
     ) -> Result<(), Error> {
         for ((statement, permit), needs) in statements.iter().zip(needs) {
-            if !needs.plan {
+            if !needs.plan || self.plan_is_good(statement, permit, None) {
                 continue;
             }
             match self.check_plan(statement, permit, None).await? {
@@ -111,12 +111,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if let Some(query) = count.query() {
             self.write_simple(&query);
         }
-        self.settle().await?;
-        let answer = std::mem::take(&mut self.own);
-        if let Some(body) = answer.error {
-            return self.end_query(own, Verified::Failed(body), None).await;
-        }
         if count.query().is_some() {
+            self.settle().await?;
+            let answer = std::mem::take(&mut self.own);
+            if let Some(body) = answer.error {
+                return self.end_query(own, Verified::Failed(body), None).await;
+            }
             match readings(answer) {
                 Ok(readings) => count.before = readings,
                 Err(verdict) => return self.end_query(own, verdict, None).await,

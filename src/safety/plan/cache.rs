@@ -25,7 +25,7 @@ pub struct PlanAsked<'a> {
     pub role: &'a str,
     /// search_path, as far as known.
     pub search_path: Option<&'a [Arc<str>]>,
-    /// Moves with every planner setting of the session; equal numbers mean equal settings.
+    /// Equal numbers mean equal settings, over all sessions of the worker.
     pub settings: u64,
     /// `CatalogSnapshot::plan_epoch`.
     pub plan_epoch: u64,
@@ -225,6 +225,12 @@ impl PlanCache {
     pub fn get(&mut self, asked: &PlanAsked<'_>) -> Option<Arc<PlanMeasures>> {
         let reusable = self.reusable.get(asked.hash(false), asked);
         reusable.or_else(|| self.exact.get(asked.hash(true), asked))
+    }
+
+    /// Like [`PlanCache::get`], only plans that hold for every value: of the
+    /// values no more than their types is looked at.
+    pub fn get_reusable(&mut self, asked: &PlanAsked<'_>) -> Option<Arc<PlanMeasures>> {
+        self.reusable.get(asked.hash(false), asked)
     }
 
     /// Keeps what a look found; `reusable` as [`super::is_reusable`] says.

@@ -168,6 +168,14 @@ impl Bind<'_> {
 }
 
 impl Bind<'_> {
+    /// Number of values.
+    pub fn count(&self) -> Result<usize, Error> {
+        let mut reader = Reader::new(b'B', self.rest);
+        let formats = usize::from(reader.u16()?);
+        reader.take(formats * 2)?;
+        Ok(usize::from(reader.u16()?))
+    }
+
     /// Formats of the result columns, true for binary: none, one for all, or one each.
     pub fn result_formats(&self) -> Result<Vec<bool>, Error> {
         let mut reader = Reader::new(b'B', self.rest);
