@@ -8,12 +8,14 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::backend::postgres::catalog::{Catalog, Pace};
+use crate::backend::postgres::dial::encryption;
 use crate::backend::postgres::login::Target;
 use crate::backend::postgres::pool::LinkPool;
 use crate::backend::sqlite::{Engine, Options};
 use crate::config::{Backend, Config, Database, PostgresBackend};
 use crate::gate::session::Source;
 use crate::gate::{Backends, Behind};
+use crate::net::tls;
 
 use super::AppError;
 
@@ -131,11 +133,12 @@ impl Databases {
                     Catalog::new(postgres, pace).map_err(|error| unusable(error.into()))?;
                 let task = self.side.spawn(catalog.clone().run());
                 let pool = LinkPool::new(database.pool.clone());
+                let target = target(postgres, database).map_err(|error| unusable(error.into()))?;
                 (
                     Behind::Postgres(Source {
                         pool,
                         catalog,
-                        target: target(postgres, database),
+                        target,
                     }),
                     Some(task),
                 )
@@ -155,8 +158,8 @@ pub(super) struct Prepared {
     names: Vec<Arc<str>>,
 }
 
-fn target(backend: &PostgresBackend, database: &Database) -> Target {
-    Target {
+fn target(backend: &PostgresBackend, database: &Database) -> Result<Target, tls::Error> {
+    Ok(Target {
         host: backend.host.clone(),
         port: backend.port,
         database: backend.database.clone(),
@@ -164,5 +167,6 @@ fn target(backend: &PostgresBackend, database: &Database) -> Target {
         password: backend.password.clone(),
         timeout: database.pool.connect_timeout,
         lifetime: database.pool.lifetime,
-    }
+        tls: encryption(backend)?,
+    })
 }

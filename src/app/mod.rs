@@ -5,6 +5,7 @@
 //! Read [`App::build`] first, then [`App::serve`].
 
 mod backends;
+mod doors;
 pub mod errors;
 mod policies;
 pub mod reload;
@@ -21,6 +22,7 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+pub use doors::check_tls;
 pub use policies::{check_policies, diagnostics, load_policies};
 pub use shutdown::{Phase, Shutdown};
 
@@ -32,6 +34,7 @@ use crate::safety::rate::Rates;
 use crate::telemetry::{Event, Recorder, Telemetry};
 
 use backends::Databases;
+use doors::Doors;
 use reload::{Reloading, Watch};
 use status::Board;
 use workers::Shared;
@@ -42,6 +45,9 @@ pub enum AppError {
     /// Policies cannot be loaded.
     #[error("{} problems with the policies", .0.len())]
     Policies(Vec<Diagnostic>),
+    /// Certificates or keys cannot be used.
+    #[error("{} problems with certificates", .0.len())]
+    Tls(Vec<Diagnostic>),
     /// There is nothing to serve, or nobody to serve it to.
     #[error("{0}")]
     Nothing(&'static str),
@@ -107,6 +113,11 @@ impl App {
                 "no user is configured, so nobody could log in",
             ));
         }
+        let problems = check_tls(&config);
+        if !problems.is_empty() {
+            return Err(AppError::Tls(problems));
+        }
+        let doors = Arc::new(Doors::open(&config).map_err(AppError::Tls)?);
         let telemetry = Telemetry::new(config.log.statements);
         let readiness = Arc::new(Readiness::default());
         let policies = policies_or_refusal(&config, options, &readiness)?;
@@ -130,6 +141,7 @@ impl App {
             rates: Arc::new(Rates::new()),
             cancels: Arc::default(),
             backends: databases.current(),
+            doors,
             drain: draining,
             stop: stopping,
             clients: Arc::default(),
@@ -282,11 +294,12 @@ impl App {
             config: self.shared.config.clone(),
             policies: self.shared.policies.clone(),
             board: self.board.clone(),
+            doors: self.shared.doors.clone(),
             telemetry: self.shared.telemetry.clone(),
             databases,
             readiness,
         };
-        let watch = Watch::start(policies::files(&config), move || {
+        let watch = Watch::start(reload::files(&config), move || {
             let recorder = reloading.telemetry.recorder();
             move || reloading.attempt(&recorder)
         });
@@ -334,8 +347,9 @@ fn bind(config: &Config, side: &Runtime) -> Result<Vec<Acceptor>, AppError> {
     config
         .listen
         .iter()
-        .map(|door| {
-            Acceptor::bind(door.address).map_err(|source| AppError::Listen {
+        .enumerate()
+        .map(|(number, door)| {
+            Acceptor::bind(door.address, number).map_err(|source| AppError::Listen {
                 address: door.address,
                 source,
             })

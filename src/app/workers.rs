@@ -10,11 +10,12 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
+use crate::app::doors::Doors;
 use crate::config::Config;
 use crate::frontend::postgres::{Door, serve};
 use crate::gate::cancel::Cancels;
 use crate::gate::{Backends, Worker};
-use crate::net::accept::{Arrivals, Handover};
+use crate::net::accept::{Accepted, Arrivals, Handover};
 use crate::net::socket::Socket;
 use crate::policy::{Judge, Policies};
 use crate::safety::rate::Rates;
@@ -35,6 +36,8 @@ pub struct Shared {
     pub cancels: Arc<Cancels>,
     /// Databases.
     pub backends: Arc<ArcSwap<Backends>>,
+    /// TLS of the doors, swapped on reload.
+    pub doors: Arc<Doors>,
     /// Turns true when sessions should end at their next idle point.
     pub drain: watch::Receiver<bool>,
     /// Turns true when sessions end at once.
@@ -83,8 +86,8 @@ async fn work(shared: Shared, mut arrivals: Arrivals) {
     loop {
         tokio::select! {
             arrived = arrivals.next() => match arrived {
-                Some((stream, load)) => {
-                    let served = one(stream, shared.clone(), worker.clone());
+                Some((accepted, load)) => {
+                    let served = one(accepted, shared.clone(), worker.clone());
                     sessions.spawn_local(async move {
                         let _load = load;
                         served.await;
@@ -107,14 +110,15 @@ async fn work(shared: Shared, mut arrivals: Arrivals) {
     }
 }
 
-async fn one(stream: std::net::TcpStream, shared: Shared, worker: Rc<Worker>) {
-    let Ok(stream) = tokio::net::TcpStream::from_std(stream) else {
+async fn one(accepted: Accepted, shared: Shared, worker: Rc<Worker>) {
+    let Ok(stream) = tokio::net::TcpStream::from_std(accepted.stream) else {
         return;
     };
     let door = Door {
         config: shared.config.load_full(),
         cancels: shared.cancels.clone(),
         seed: shared.seed,
+        tls: shared.doors.tls(accepted.door),
     };
     let backends = shared.backends.load_full();
     let clients = shared.clients.fetch_add(1, Ordering::Relaxed) + 1;

@@ -32,6 +32,7 @@ pub(super) fn run(check: &Check) -> ExitCode {
     };
     let mut list = config.warnings.clone();
     list.extend(policy_problems(&config));
+    list.extend(crate::app::check_tls(&config));
     list.extend(missing(&config));
     if terminal::complain(&list) {
         return ExitCode::from(terminal::USAGE);

@@ -60,7 +60,7 @@ pub(super) fn serve(config: Config, options: Options, started: impl FnOnce(&App)
     let dropped = log.dropped();
     let app = match App::build(config, options) {
         Ok(app) => app,
-        Err(AppError::Policies(list)) => {
+        Err(AppError::Policies(list) | AppError::Tls(list)) => {
             terminal::complain(&list);
             return ExitCode::from(terminal::USAGE);
         }

@@ -11,8 +11,8 @@ use super::reader::{At, Problems, Table};
 use super::source::Source;
 use super::values::{self, Surroundings};
 use super::{
-    AnalysisConfig, Backend, Config, Credential, Database, Limits, Listen, LogConfig, OpaqueMode,
-    Pool, PoolMode, Protocol, Secret, User, policies, reference,
+    AnalysisConfig, Backend, Config, Database, Limits, Listen, LogConfig, OpaqueMode, Pool,
+    PoolMode, Protocol, Secret, policies, reference, tls, users,
 };
 
 /// Largest configuration file that is read.
@@ -134,11 +134,12 @@ fn syntax(error: &toml::de::Error, source: Source<'_>) -> Diagnostic {
 
 fn read_top(top: Table<'_>, surroundings: Surroundings<'_>) -> Config {
     let databases = databases(top, surroundings);
-    let users = users(top, surroundings, &databases);
+    let doors = doors(top, surroundings);
+    let users = users::read(top, surroundings, &databases, &doors);
     Config {
         path: None,
         warnings: Vec::new(),
-        listen: doors(top),
+        listen: doors,
         databases,
         users,
         policies: policies::read(top, surroundings),
@@ -179,7 +180,7 @@ fn address(table: Table<'_>, text: At<&str>) -> Option<std::net::SocketAddr> {
         .ok()
 }
 
-fn doors(top: Table<'_>) -> Vec<Listen> {
+fn doors(top: Table<'_>, surroundings: Surroundings<'_>) -> Vec<Listen> {
     if !top.table.contains_key("listen") {
         return vec![Listen::default()];
     }
@@ -187,6 +188,7 @@ fn doors(top: Table<'_>) -> Vec<Listen> {
     let mut doors = Vec::new();
     for table in top.tables("listen", &reference::LISTEN) {
         table.choice("protocol", &[("postgres", Protocol::Postgres)]);
+        let tls = tls::door(table, surroundings);
         let Some(text) = table.needed_text("address") else {
             continue;
         };
@@ -199,6 +201,7 @@ fn doors(top: Table<'_>) -> Vec<Listen> {
         doors.push(Listen {
             protocol: Protocol::Postgres,
             address,
+            tls,
         });
     }
     doors
@@ -230,8 +233,9 @@ fn backend(table: Table<'_>, surroundings: Surroundings<'_>) -> Option<Backend> 
     let complain = |(message, hint): (String, String)| {
         table.problems.error(written.span.clone(), message, hint)
     };
-    let backend = match surroundings.resolve(written.value).map_err(complain).ok()? {
-        Some(url) => values::backend(&url, surroundings.folder)
+    let url = surroundings.resolve(written.value).map_err(complain).ok()?;
+    let backend = match &url {
+        Some(url) => values::backend(url, surroundings.folder)
             .map_err(complain)
             .ok(),
         None => Some(Backend::Sqlite { path: None }),
@@ -247,10 +251,12 @@ fn backend(table: Table<'_>, surroundings: Surroundings<'_>) -> Option<Backend> 
         Backend::Postgres(mut postgres) => {
             postgres.password = password.or(postgres.password);
             postgres.operator = operator;
+            let url = url.as_deref().unwrap_or_default();
+            postgres.tls = tls::server(table, url, written.span, surroundings)?;
             Some(Backend::Postgres(postgres))
         }
         sqlite => {
-            for key in ["password", "operator", "pool"] {
+            for key in ["password", "operator", "pool", "tls"] {
                 if let (Some(found), true) = (table.get(key), surroundings.environment.is_some()) {
                     table.problems.warning(
                         found.span,
@@ -264,7 +270,11 @@ fn backend(table: Table<'_>, surroundings: Surroundings<'_>) -> Option<Backend> 
     }
 }
 
-fn secret(table: Table<'_>, key: &str, surroundings: Surroundings<'_>) -> Option<Secret> {
+pub(super) fn secret(
+    table: Table<'_>,
+    key: &str,
+    surroundings: Surroundings<'_>,
+) -> Option<Secret> {
     let text = table.text(key)?;
     match surroundings.resolve(text.value) {
         Ok(value) => Some(Secret::new(value.unwrap_or_default())),
@@ -303,103 +313,6 @@ fn pool(table: Table<'_>) -> Pool {
         idle_timeout: table
             .duration("idle_timeout")
             .unwrap_or(default.idle_timeout),
-    }
-}
-
-fn users(
-    top: Table<'_>,
-    surroundings: Surroundings<'_>,
-    databases: &[Arc<Database>],
-) -> Vec<Arc<User>> {
-    let mut seen = HashMap::new();
-    let mut users = Vec::new();
-    for table in top.tables("user", &reference::USER) {
-        let name = table.needed_text("name");
-        if let Some(name) = &name {
-            unique(&mut seen, name, "user", table.problems);
-        }
-        let credential = credential(table, surroundings);
-        let allowed = table.texts("databases");
-        for database in &allowed {
-            // Judged only when the databases themselves were read.
-            if !databases.is_empty()
-                && !databases.iter().any(|known| &*known.name == database.value)
-            {
-                let near =
-                    super::nearest(database.value, databases.iter().map(|known| &*known.name));
-                let hint = near
-                    .map(|name| format!("did you mean \"{name}\"?"))
-                    .unwrap_or_default();
-                table.problems.error(
-                    database.span.clone(),
-                    format!("there is no database `{}`", database.value),
-                    hint,
-                );
-            }
-        }
-        let server = table.table("server", &reference::SERVER);
-        let password = server.and_then(|server| secret(server, "password", surroundings));
-        let text = |key| {
-            server
-                .and_then(|server: Table<'_>| server.text(key))
-                .map(|text| Arc::from(text.value))
-        };
-        let (server, set_role) = (text("user").map(|user| (user, password)), text("set_role"));
-        let (Some(name), Some(credential)) = (name, credential) else {
-            continue;
-        };
-        let databases = allowed
-            .iter()
-            .map(|database| Arc::from(database.value))
-            .collect();
-        users.push(Arc::new(User {
-            name: Arc::from(name.value),
-            credential,
-            databases,
-            server,
-            set_role,
-        }));
-    }
-    users
-}
-
-fn credential(table: Table<'_>, surroundings: Surroundings<'_>) -> Option<Credential> {
-    let trust = table.choice("auth", &[("scram-sha-256", false), ("trust", true)]);
-    let password = table.text("password");
-    match (trust, password) {
-        (Some(At { value: true, .. }), None) => Some(Credential::Trust),
-        (Some(At { value: true, span }), Some(_)) => {
-            let message =
-                "the user has a password, but `auth = \"trust\"` lets everybody in without it";
-            table.problems.error(span, message, "remove one of the two");
-            None
-        }
-        (_, None) if table.table.contains_key("password") => None,
-        (_, None) => {
-            let hint = "add `password = \"env:NAME\"`, or `auth = \"trust\"` to let everybody in under this name";
-            table
-                .problems
-                .error(table.span(), "the user has no password", hint);
-            None
-        }
-        (_, Some(text)) => {
-            let complain = |(message, hint): (String, String)| {
-                table.problems.error(text.span.clone(), message, hint)
-            };
-            let Some(value) = surroundings.resolve(text.value).map_err(complain).ok()? else {
-                return Some(Credential::Password(Secret::new("")));
-            };
-            if value.is_empty() {
-                let message = "the password is empty".to_owned();
-                complain((
-                    message,
-                    "set one, or write `auth = \"trust\"` to let everybody in under this name"
-                        .to_owned(),
-                ));
-                return None;
-            }
-            values::credential(value).map_err(complain).ok()
-        }
     }
 }
 

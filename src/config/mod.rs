@@ -15,6 +15,8 @@ mod settings;
 mod source;
 #[cfg(test)]
 mod tests;
+pub mod tls;
+mod users;
 mod values;
 
 pub use diagnostic::{Diagnostic, Level, Place, nearest};
@@ -23,6 +25,7 @@ pub use load::{load, load_without_secrets, parse, read};
 pub(crate) use page::check_page;
 pub use page::markdown;
 pub use source::Source;
+pub use tls::{DoorTls, ServerTls, SslMode};
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -120,6 +123,7 @@ impl Config {
         config.listen = vec![Listen {
             protocol: Protocol::Postgres,
             address,
+            tls: None,
         }];
         config.databases = vec![Arc::new(Database {
             name: Arc::from("demo"),
@@ -139,6 +143,8 @@ pub struct Listen {
     pub protocol: Protocol,
     /// Address; port 0 takes a free one.
     pub address: SocketAddr,
+    /// Encryption; none: not offered.
+    pub tls: Option<DoorTls>,
 }
 
 impl Default for Listen {
@@ -146,6 +152,7 @@ impl Default for Listen {
         Listen {
             protocol: Protocol::Postgres,
             address: SocketAddr::from(([127, 0, 0, 1], 6432)),
+            tls: None,
         }
     }
 }
@@ -195,6 +202,8 @@ pub struct PostgresBackend {
     pub password: Option<Secret>,
     /// Role for catalog reads and EXPLAIN; the backend's user when absent.
     pub operator: Option<(Arc<str>, Option<Secret>)>,
+    /// Encryption on the way there.
+    pub tls: ServerTls,
 }
 
 /// Pool settings of a database.
@@ -254,6 +263,8 @@ pub struct User {
     pub server: Option<(Arc<str>, Option<Secret>)>,
     /// Role set on the connection before the client gets it.
     pub set_role: Option<Arc<str>>,
+    /// Common name of the certificate the user must show, whatever else it has to prove.
+    pub common_name: Option<Arc<str>>,
 }
 
 /// How a user proves to be who it says.
@@ -265,6 +276,8 @@ pub enum Credential {
     Password(Secret),
     /// A SCRAM-SHA-256 verifier as in pg_authid.
     Verifier(Secret),
+    /// The certificate alone.
+    Certificate,
 }
 
 /// What happens with a policy's answers.

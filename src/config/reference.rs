@@ -1,6 +1,10 @@
 //! Every key the file may have: what the reader accepts and what
 //! `docs/configuration.md` says are the same table.
 
+mod tls;
+
+pub use tls::{DATABASE_TLS, LISTEN_TLS};
+
 /// One table of the file.
 #[derive(Debug)]
 pub struct Section {
@@ -133,6 +137,7 @@ pub const LISTEN: Section = Section {
             "needed",
             "Where to listen; port 0 takes a free one.",
         ),
+        key("tls", "table", "not offered", "Encryption."),
     ],
 };
 
@@ -161,6 +166,12 @@ pub const DATABASE: Section = Section {
             "table",
             "the URL's user",
             "Server user for catalog reads: `{ user, password }`.",
+        ),
+        key(
+            "tls",
+            "table",
+            "`sslmode=prefer`",
+            "Encryption on the way to the server.",
         ),
         key("pool", "table", "", "Connections to the server."),
     ],
@@ -233,14 +244,20 @@ pub const USER: Section = Section {
         key(
             "password",
             "secret or SCRAM verifier",
-            "needed unless `trust`",
+            "needed unless `cert` or `trust`",
             "How the user proves to be who it says; a verifier is what PostgreSQL keeps in `pg_authid`.",
         ),
         key(
             "auth",
-            "`\"scram-sha-256\"` or `\"trust\"`",
+            "`\"scram-sha-256\"`, `\"cert\"` or `\"trust\"`",
             "`\"scram-sha-256\"`",
-            "`trust` lets everybody in under this name.",
+            "`cert` asks for a client certificate alone; `trust` lets everybody in under this name.",
+        ),
+        key(
+            "common_name",
+            "string",
+            "the user's name with `cert`, else none",
+            "Common name of the client certificate that the user must show, also in addition to a password.",
         ),
         key(
             "databases",
@@ -455,6 +472,19 @@ pub const LIMITS: Section = Section {
 
 /// All tables with fixed keys, in the order of the documentation.
 pub const SECTIONS: &[&Section] = &[
-    &TOP, &LISTEN, &DATABASE, &POOL, &OPERATOR, &USER, &SERVER, &POLICY, &DEFAULTS, &ANALYSIS,
-    &ADMIN, &LOG, &LIMITS,
+    &TOP,
+    &LISTEN,
+    &LISTEN_TLS,
+    &DATABASE,
+    &DATABASE_TLS,
+    &POOL,
+    &OPERATOR,
+    &USER,
+    &SERVER,
+    &POLICY,
+    &DEFAULTS,
+    &ANALYSIS,
+    &ADMIN,
+    &LOG,
+    &LIMITS,
 ];

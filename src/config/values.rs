@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Backend, Credential, PostgresBackend, Secret};
+use super::{Backend, Credential, PostgresBackend, Secret, ServerTls, tls};
 
 /// `250ms`, `5s`, `2m`, `1h`; at most a year.
 pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
@@ -198,6 +198,7 @@ fn postgres(rest: &str) -> Result<PostgresBackend, String> {
         user: Arc::from(percent_decode(user)?),
         password: password.map(percent_decode).transpose()?.map(Secret::new),
         operator: None,
+        tls: ServerTls::default(),
     };
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         parameter(&mut backend, pair)?;
@@ -251,19 +252,22 @@ fn parameter(backend: &mut PostgresBackend, pair: &str) -> Result<(), String> {
                 .parse()
                 .map_err(|_| "the port of the backend URL is not a port number".to_owned())?
         }
-        // Without a verified certificate these promise nothing that plain text would not keep.
-        "sslmode" if ["disable", "allow", "prefer"].contains(&value.as_str()) => {}
-        "sslmode" => {
-            return Err(format!(
-                "sslmode={value} is not available in this version: connections to the server are not encrypted"
-            ));
-        }
+        name if tls::is_url_parameter(name) => {}
         _ => return Err(format!("the backend URL has an unknown parameter `{name}`")),
     }
     Ok(())
 }
 
-fn percent_decode(text: &str) -> Result<String, String> {
+/// Names and values behind the question mark, not yet decoded.
+pub(super) fn url_parameters(url: &str) -> impl Iterator<Item = (&str, &str)> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+pub(super) fn percent_decode(text: &str) -> Result<String, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -344,7 +348,7 @@ mod tests {
             "postgres://a@h:99999/x",
             "postgres://a@h,i/x",
             "postgres://a%4@h/x",
-            "postgres://a@h/x?sslmode=require",
+            "postgres://a@h/x?sslmod=require",
             "postgres://a@h/x?foo=1",
             "mysql://a@h/x",
             "sqlite:",

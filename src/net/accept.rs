@@ -13,10 +13,19 @@ use tokio::sync::{mpsc, watch};
 /// kernel's backlog holds them.
 const HANDOVER_MAX: usize = 256;
 
+/// A connection, and by which door it came.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The connection.
+    pub stream: std::net::TcpStream,
+    /// Number of the listener, in the order of the configuration.
+    pub door: usize,
+}
+
 /// The accepting side's view of one worker.
 #[derive(Debug, Clone)]
 pub struct Handover {
-    sender: mpsc::Sender<std::net::TcpStream>,
+    sender: mpsc::Sender<Accepted>,
     load: Arc<AtomicUsize>,
 }
 
@@ -33,7 +42,7 @@ impl Drop for Load {
 /// The worker's side: connections as they come.
 #[derive(Debug)]
 pub struct Arrivals {
-    receiver: mpsc::Receiver<std::net::TcpStream>,
+    receiver: mpsc::Receiver<Accepted>,
     load: Arc<AtomicUsize>,
 }
 
@@ -54,9 +63,9 @@ impl Handover {
 
 impl Arrivals {
     /// The next connection; none when accepting has ended.
-    pub async fn next(&mut self) -> Option<(std::net::TcpStream, Load)> {
-        let stream = self.receiver.recv().await?;
-        Some((stream, Load(self.load.clone())))
+    pub async fn next(&mut self) -> Option<(Accepted, Load)> {
+        let accepted = self.receiver.recv().await?;
+        Some((accepted, Load(self.load.clone())))
     }
 }
 
@@ -65,11 +74,12 @@ impl Arrivals {
 pub struct Acceptor {
     listener: TcpListener,
     address: SocketAddr,
+    door: usize,
 }
 
 impl Acceptor {
     /// Binds now, so that a port that is taken is an error at start.
-    pub fn bind(address: SocketAddr) -> io::Result<Acceptor> {
+    pub fn bind(address: SocketAddr, door: usize) -> io::Result<Acceptor> {
         let domain = if address.is_ipv4() {
             socket2::Domain::IPV4
         } else {
@@ -82,7 +92,11 @@ impl Acceptor {
         socket.listen(4096)?;
         let listener = TcpListener::from_std(socket.into())?;
         let address = listener.local_addr()?;
-        Ok(Acceptor { listener, address })
+        Ok(Acceptor {
+            listener,
+            address,
+            door,
+        })
     }
 
     /// The address bound, with the port that was chosen.
@@ -98,7 +112,7 @@ impl Acceptor {
                 _ = stop.wait_for(|stop| *stop) => return,
             };
             match accepted {
-                Ok((stream, _)) => hand_over(stream, &workers).await,
+                Ok((stream, _)) => hand_over(stream, self.door, &workers).await,
                 Err(error) => {
                     // Out of descriptors or memory: let connections end, then go on.
                     tracing::warn!(%error, "cannot accept a connection");
@@ -109,7 +123,7 @@ impl Acceptor {
     }
 }
 
-async fn hand_over(stream: tokio::net::TcpStream, workers: &[Handover]) {
+async fn hand_over(stream: tokio::net::TcpStream, door: usize, workers: &[Handover]) {
     let Ok(stream) = stream.into_std() else {
         return;
     };
@@ -120,7 +134,7 @@ async fn hand_over(stream: tokio::net::TcpStream, workers: &[Handover]) {
         return;
     };
     worker.load.fetch_add(1, Ordering::Relaxed);
-    if worker.sender.send(stream).await.is_err() {
+    if worker.sender.send(Accepted { stream, door }).await.is_err() {
         worker.load.fetch_sub(1, Ordering::Relaxed);
     }
 }

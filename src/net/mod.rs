@@ -3,10 +3,11 @@
 //! Deliberately not here: protocols. What a connection says is the business of
 //! `frontend`; who serves it, of `app`.
 //!
-//! Read [`socket::Socket`] first.
+//! Read [`socket::Socket`] first, then [`tls::TlsStream`].
 
 pub mod accept;
 pub mod socket;
+pub mod tls;
 
 pub use accept::{Acceptor, Handover};
 pub use socket::Socket;

@@ -1,4 +1,4 @@
-//! A connected stream, TCP or Unix.
+//! A connected stream: TCP, TLS over TCP, or Unix.
 
 use std::io;
 use std::net::IpAddr;
@@ -9,11 +9,15 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::tls::{self, ParkedTls, TlsStream};
+
 /// A connected stream.
 #[derive(Debug)]
 pub enum Socket {
     /// TCP.
     Tcp(TcpStream),
+    /// TLS over TCP; boxed, so that the others stay small.
+    Tls(Box<TlsStream<TcpStream>>),
     /// Unix domain.
     Unix(UnixStream),
 }
@@ -23,6 +27,8 @@ pub enum Socket {
 pub enum Parked {
     /// TCP.
     Tcp(std::net::TcpStream),
+    /// TLS over TCP.
+    Tls(Box<ParkedTls>),
     /// Unix domain.
     Unix(std::os::unix::net::UnixStream),
 }
@@ -61,12 +67,43 @@ impl Socket {
 
     /// Address of the peer; none for Unix sockets.
     pub fn peer(&self) -> Option<IpAddr> {
+        let stream = match self {
+            Socket::Tcp(stream) => stream,
+            Socket::Tls(stream) => stream.tcp(),
+            Socket::Unix(_) => return None,
+        };
+        let address = stream.peer_addr().ok()?;
+        Some(address.ip().to_canonical())
+    }
+
+    /// The encrypted stream; none in the clear.
+    pub fn tls(&self) -> Option<&TlsStream<TcpStream>> {
         match self {
-            Socket::Tcp(stream) => stream
-                .peer_addr()
-                .ok()
-                .map(|address| address.ip().to_canonical()),
-            Socket::Unix(_) => None,
+            Socket::Tls(stream) => Some(stream),
+            Socket::Tcp(_) | Socket::Unix(_) => None,
+        }
+    }
+
+    /// The same connection after a handshake in the server's role; `first` is
+    /// what of it was read already.
+    pub async fn accept_tls(self, tls: &tls::Server, first: &[u8]) -> Result<Socket, tls::Error> {
+        match self {
+            Socket::Tcp(stream) => {
+                let stream = tls.accept(stream, first).await?;
+                Ok(Socket::Tls(Box::new(stream)))
+            }
+            Socket::Tls(_) | Socket::Unix(_) => Err(tls::Error::Unsuitable),
+        }
+    }
+
+    /// The same connection after a handshake in the client's role.
+    pub async fn connect_tls(self, tls: &tls::Client, host: &str) -> Result<Socket, tls::Error> {
+        match self {
+            Socket::Tcp(stream) => {
+                let stream = tls.connect(stream, host).await?;
+                Ok(Socket::Tls(Box::new(stream)))
+            }
+            Socket::Tls(_) | Socket::Unix(_) => Err(tls::Error::Unsuitable),
         }
     }
 
@@ -76,6 +113,8 @@ impl Socket {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let ready = match self {
             Socket::Tcp(stream) => stream.poll_read_ready(&mut cx),
+            Socket::Tls(stream) if !stream.is_settled() => return false,
+            Socket::Tls(stream) => stream.tcp().poll_read_ready(&mut cx),
             Socket::Unix(stream) => stream.poll_read_ready(&mut cx),
         };
         if ready.is_pending() {
@@ -84,6 +123,7 @@ impl Socket {
         let mut byte = [std::mem::MaybeUninit::<u8>::uninit()];
         let peeked = match self {
             Socket::Tcp(stream) => socket2::SockRef::from(stream).peek(&mut byte),
+            Socket::Tls(stream) => socket2::SockRef::from(stream.tcp()).peek(&mut byte),
             Socket::Unix(stream) => socket2::SockRef::from(stream).peek(&mut byte),
         };
         matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
@@ -93,6 +133,7 @@ impl Socket {
     pub fn park(self) -> io::Result<Parked> {
         Ok(match self {
             Socket::Tcp(stream) => Parked::Tcp(stream.into_std()?),
+            Socket::Tls(stream) => Parked::Tls(Box::new(stream.park()?)),
             Socket::Unix(stream) => Parked::Unix(stream.into_std()?),
         })
     }
@@ -103,6 +144,7 @@ impl Parked {
     pub fn resume(self) -> io::Result<Socket> {
         Ok(match self {
             Parked::Tcp(stream) => Socket::Tcp(TcpStream::from_std(stream)?),
+            Parked::Tls(stream) => Socket::Tls(Box::new(stream.resume()?)),
             Parked::Unix(stream) => Socket::Unix(UnixStream::from_std(stream)?),
         })
     }
@@ -112,6 +154,8 @@ impl Parked {
         let mut byte = [std::mem::MaybeUninit::<u8>::uninit()];
         let peeked = match self {
             Parked::Tcp(stream) => socket2::SockRef::from(stream).peek(&mut byte),
+            Parked::Tls(stream) if stream.unsettled => return true,
+            Parked::Tls(stream) => socket2::SockRef::from(&stream.io).peek(&mut byte),
             Parked::Unix(stream) => socket2::SockRef::from(stream).peek(&mut byte),
         };
         !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
@@ -126,6 +170,7 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Socket::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
             Socket::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -139,17 +184,22 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Socket::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
             Socket::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
+            Socket::Tcp(_) | Socket::Unix(_) => Poll::Ready(Ok(())),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Socket::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
             Socket::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

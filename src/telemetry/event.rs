@@ -29,7 +29,7 @@ pub enum Event<'a> {
     ConnectionRefused {
         /// From where.
         address: Option<IpAddr>,
-        /// Why, in a word: `too-many`, `draining`, `protocol`, `timeout`.
+        /// Why, in a word: `too-many`, `draining`, `protocol`, `tls`, `timeout`.
         reason: &'static str,
     },
     /// Somebody could not prove to be who it says.

@@ -38,6 +38,7 @@ const NEVER: &[(&str, &str, &str)] = &[
 const FENCES: &[(&str, &[&str])] = &[
     ("sqlparser", &["src/sql/"]),
     ("wasmtime", &["src/policy/wasm/"]),
+    ("rustls", &["src/net/tls/", "tests/"]),
     ("axum", &["src/admin/"]),
     (
         "tokio_postgres",

@@ -7,7 +7,8 @@ use arc_swap::ArcSwap;
 
 use crate::admin::Readiness;
 use crate::app::backends::Databases;
-use crate::app::policies::{diagnostics, files};
+use crate::app::doors::{self, Doors};
+use crate::app::policies::{self, diagnostics};
 use crate::app::status::Board;
 use crate::config::{self, Config, Diagnostic};
 use crate::policy::{Policies, ReloadReport};
@@ -20,6 +21,7 @@ pub(in crate::app) struct Reloading {
     pub(in crate::app) board: Arc<Board>,
     pub(in crate::app) telemetry: Telemetry,
     pub(in crate::app) databases: Arc<Databases>,
+    pub(in crate::app) doors: Arc<Doors>,
     pub(in crate::app) readiness: Arc<Readiness>,
 }
 
@@ -64,6 +66,11 @@ impl Reloading {
         if config.users.is_empty() {
             return nothing("user");
         }
+        let problems = doors::check_tls(config);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let doors = self.doors.prepare(config)?;
         let databases = self
             .databases
             .prepare(config)
@@ -73,6 +80,7 @@ impl Reloading {
             .reload(config)
             .map_err(|errors| diagnostics(&errors, config))?;
         self.databases.swap(databases);
+        self.doors.swap(doors);
         Ok(report)
     }
 
@@ -125,11 +133,22 @@ fn chain(error: &dyn std::error::Error) -> Diagnostic {
 }
 
 fn needs_restart(old: &Config, new: &Config) -> bool {
-    old.listen != new.listen
+    let doors = |config: &Config| -> Vec<_> {
+        let doors = config.listen.iter();
+        doors.map(|door| (door.protocol, door.address)).collect()
+    };
+    doors(old) != doors(new)
         || old.admin != new.admin
         || old.workers != new.workers
         || old.limits != new.limits
         || old.state_dir != new.state_dir
+}
+
+/// Files that a change of must be noticed.
+pub(in crate::app) fn files(config: &Config) -> Vec<PathBuf> {
+    let mut files = policies::files(config);
+    files.extend(doors::files(config));
+    files
 }
 
 fn summary(report: &ReloadReport) -> String {

@@ -6,5 +6,5 @@
 mod apply;
 pub mod watch;
 
-pub(super) use apply::Reloading;
+pub(super) use apply::{Reloading, files};
 pub use watch::{Trigger, Watch};

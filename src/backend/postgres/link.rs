@@ -7,8 +7,9 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Error;
-use crate::net::Socket;
+use super::dial::{Way, dial};
 use crate::net::socket::Parked;
+use crate::net::{Socket, tls};
 use crate::wire::postgres::frame::{self, server};
 use crate::wire::postgres::{encode, message};
 
@@ -113,6 +114,8 @@ pub struct About {
     pub host: Arc<str>,
     /// Port, for cancel requests.
     pub port: u16,
+    /// How cancel requests are encrypted: as the link is.
+    pub tls: Option<tls::Client>,
     /// current_user at login.
     pub role: Arc<str>,
     /// search_path at login, as a list.
@@ -233,7 +236,10 @@ impl About {
     /// runs next (PostgreSQL documentation 55.2.8).
     pub async fn cancel(&self, timeout: Duration) -> std::io::Result<()> {
         let work = async {
-            let mut socket = Socket::connect(&self.host, self.port, timeout).await?;
+            let way = self.tls.as_ref().map_or(Way::Plain, Way::Encrypted);
+            let mut socket = dial(&self.host, self.port, way, timeout)
+                .await
+                .map_err(std::io::Error::other)?;
             let mut packet = BytesMut::with_capacity(16);
             encode::length_prefixed(&mut packet, |out| {
                 use bytes::BufMut;
@@ -242,6 +248,7 @@ impl About {
                 out.put_slice(&self.secret);
             });
             socket.write_all(&packet).await?;
+            socket.flush().await?;
             let mut end = [0u8; 1];
             let _ = socket.read(&mut end).await;
             Ok(())

@@ -9,9 +9,10 @@ use rand::RngExt;
 use tokio::io::AsyncWriteExt;
 
 use super::Error;
+use super::dial::{Way, dial, other_way_may_work, ways};
 use super::link::{About, Link, ServerState};
 use crate::config::Secret;
-use crate::net::Socket;
+use crate::net::tls;
 use crate::wire::postgres::encode;
 use crate::wire::postgres::frame::server;
 use crate::wire::postgres::message;
@@ -35,47 +36,64 @@ pub struct Target {
     /// How old the link may become; up to a fifth less, so that links made
     /// together do not end together.
     pub lifetime: Duration,
+    /// Encryption; none: in the clear.
+    pub tls: Option<tls::Client>,
 }
 
 /// Connects and logs in with these start-up parameters.
 pub async fn login(target: &Target, parameters: &[(String, String)]) -> Result<Link, Error> {
     let work = async {
-        let socket = Socket::connect(&target.host, target.port, target.timeout)
-            .await
-            .map_err(Error::Connect)?;
-        let about = About {
-            parameters: Vec::new(),
-            pid: 0,
-            secret: Arc::from(&[][..]),
-            host: target.host.clone(),
-            port: target.port,
-            role: target.user.clone(),
-            search_path: None,
-            track_counts: true,
-            opened: Instant::now(),
-        };
-        let mut link = Link {
-            socket,
-            inbox: BytesMut::with_capacity(8192),
-            outbox: BytesMut::with_capacity(8192),
-            handle: Arc::new(about.clone()),
-            about,
-            server: ServerState::default(),
-            lifetime: target.lifetime.mul_f64(rand::rng().random_range(0.8..=1.0)),
-        };
-        write_startup(&mut link.outbox, target, parameters);
-        send(&mut link).await?;
-        authenticate(&mut link, target).await?;
-        settle(&mut link).await?;
-        first_facts(&mut link).await?;
-        link.handle = Arc::new(link.about.clone());
-        // The buffers that carry a session belong to the session.
-        (link.inbox, link.outbox) = (BytesMut::new(), BytesMut::new());
-        Ok(link)
+        let (first, second) = ways(target.tls.as_ref());
+        match (enter(target, parameters, first).await, second) {
+            (Err(error), Some(second)) if other_way_may_work(&error) => {
+                // The first answer says more when neither way leads in.
+                enter(target, parameters, second).await.map_err(|_| error)
+            }
+            (result, _) => result,
+        }
     };
     tokio::time::timeout(target.timeout, work)
         .await
         .unwrap_or_else(|_| Err(Error::Connect(std::io::ErrorKind::TimedOut.into())))
+}
+
+async fn enter(
+    target: &Target,
+    parameters: &[(String, String)],
+    way: Way<'_>,
+) -> Result<Link, Error> {
+    let socket = dial(&target.host, target.port, way, target.timeout).await?;
+    let encrypted = socket.tls().is_some();
+    let about = About {
+        parameters: Vec::new(),
+        pid: 0,
+        secret: Arc::from(&[][..]),
+        host: target.host.clone(),
+        port: target.port,
+        tls: target.tls.clone().filter(|_| encrypted),
+        role: target.user.clone(),
+        search_path: None,
+        track_counts: true,
+        opened: Instant::now(),
+    };
+    let mut link = Link {
+        socket,
+        inbox: BytesMut::with_capacity(8192),
+        outbox: BytesMut::with_capacity(8192),
+        handle: Arc::new(about.clone()),
+        about,
+        server: ServerState::default(),
+        lifetime: target.lifetime.mul_f64(rand::rng().random_range(0.8..=1.0)),
+    };
+    write_startup(&mut link.outbox, target, parameters);
+    send(&mut link).await?;
+    authenticate(&mut link, target).await?;
+    settle(&mut link).await?;
+    first_facts(&mut link).await?;
+    link.handle = Arc::new(link.about.clone());
+    // The buffers that carry a session belong to the session.
+    (link.inbox, link.outbox) = (BytesMut::new(), BytesMut::new());
+    Ok(link)
 }
 
 fn write_startup(out: &mut BytesMut, target: &Target, parameters: &[(String, String)]) {
@@ -95,6 +113,7 @@ fn write_startup(out: &mut BytesMut, target: &Target, parameters: &[(String, Str
 
 async fn send(link: &mut Link) -> Result<(), Error> {
     link.socket.write_all_buf(&mut link.outbox).await?;
+    link.socket.flush().await?;
     Ok(())
 }
 
@@ -148,17 +167,13 @@ async fn authenticate(link: &mut Link, target: &Target) -> Result<(), Error> {
                 answer(link, &hash).await?;
             }
             10 => {
-                if !rest.split(|b| *b == 0).any(|name| name == b"SCRAM-SHA-256") {
-                    return Err(Error::Authentication(
-                        "a SASL mechanism that is not supported",
-                    ));
-                }
-                let exchange = sasl::ScramSha256::new(
-                    password()?.reveal().as_bytes(),
-                    sasl::ChannelBinding::unsupported(),
-                );
+                let end_point = link.socket.tls().and_then(|tls| tls.peer_end_point());
+                let (mechanism, binding) = mechanism(rest, end_point).ok_or(
+                    Error::Authentication("a SASL mechanism that is not supported"),
+                )?;
+                let exchange = sasl::ScramSha256::new(password()?.reveal().as_bytes(), binding);
                 let mut first = BytesMut::new();
-                encode::cstr(&mut first, b"SCRAM-SHA-256");
+                encode::cstr(&mut first, mechanism.as_bytes());
                 first.put_i32(exchange.message().len() as i32);
                 first.put_slice(exchange.message());
                 scram = Some(exchange);
@@ -190,6 +205,25 @@ async fn authenticate(link: &mut Link, target: &Target) -> Result<(), Error> {
             }
             _ => return Err(Error::Authentication("a method that is not supported")),
         }
+    }
+}
+
+/// The better of the mechanisms the server offers, bound to its certificate if
+/// there is one to bind to.
+fn mechanism(
+    offered: &[u8],
+    end_point: Option<Vec<u8>>,
+) -> Option<(&'static str, sasl::ChannelBinding)> {
+    let offers = |name: &str| offered.split(|b| *b == 0).any(|o| o == name.as_bytes());
+    match end_point {
+        Some(end_point) if offers(sasl::SCRAM_SHA_256_PLUS) => Some((
+            sasl::SCRAM_SHA_256_PLUS,
+            sasl::ChannelBinding::tls_server_end_point(end_point),
+        )),
+        _ if !offers(sasl::SCRAM_SHA_256) => None,
+        // "We could, and you cannot": a server that can knows that its offer was taken out.
+        Some(_) => Some((sasl::SCRAM_SHA_256, sasl::ChannelBinding::unrequested())),
+        None => Some((sasl::SCRAM_SHA_256, sasl::ChannelBinding::unsupported())),
     }
 }
 

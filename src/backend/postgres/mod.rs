@@ -6,6 +6,7 @@
 //! Read [`pool::LinkPool::take`] first.
 
 pub mod catalog;
+pub mod dial;
 pub mod link;
 pub mod login;
 pub mod pool;
@@ -30,6 +31,12 @@ pub enum Error {
     /// The server wants a way of authentication that is not supported or not configured.
     #[error("the database server asks for {0}")]
     Authentication(&'static str),
+    /// The server cannot be spoken to in private.
+    #[error("the connection to the database server cannot be encrypted: {0}")]
+    Tls(#[source] crate::net::tls::Error),
+    /// The server offers no TLS, and `sslmode` wants it.
+    #[error("the database server offers no encryption, and the configuration demands it")]
+    NotEncrypted,
     /// All links are taken.
     #[error("no server connection became free in time")]
     Exhausted,

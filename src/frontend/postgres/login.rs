@@ -6,10 +6,11 @@ use std::sync::Arc;
 use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::scram::{Exchange, Verifier};
+use super::scram::{self, Exchange, Verifier};
 use super::{Door, Error};
 use crate::config::{Credential, Database, User};
 use crate::model::{Client, UserMessage};
+use crate::net::Socket;
 use crate::wire::postgres::startup::Startup;
 use crate::wire::postgres::{self as wire, encode, frame};
 
@@ -24,12 +25,48 @@ pub(super) struct Admitted {
     pub(super) parameters: Vec<(String, String)>,
 }
 
+/// What the connection itself proves.
+pub(super) struct Channel {
+    /// What a login can be bound to; none in the clear.
+    end_point: Option<Arc<[u8]>>,
+    /// A verified client certificate was shown.
+    certified: bool,
+    common_name: Option<String>,
+}
+
+impl Channel {
+    pub(super) fn of(door: &Door, stream: &Socket) -> Channel {
+        let (encrypted, server) = (stream.tls(), door.tls.as_ref());
+        Channel {
+            end_point: encrypted.and(server).and_then(|server| server.end_point()),
+            certified: encrypted.is_some_and(|tls| tls.has_peer_certificate()),
+            common_name: encrypted.and_then(|tls| tls.peer_common_name()),
+        }
+    }
+
+    /// Whether the certificate is for this name; if not, what to say.
+    fn is_certified_as(&self, wanted: &str, user: &str) -> Result<(), Error> {
+        if self.certified && self.common_name.as_deref() == Some(wanted) {
+            return Ok(());
+        }
+        let message = UserMessage::fatal(
+            "28000",
+            format!("certificate authentication failed for user \"{user}\""),
+        );
+        refuse(match &self.common_name {
+            Some(name) => message.detail(format!("The certificate shown is for \"{name}\".")),
+            None => message.detail("No certificate with a common name was shown."),
+        })
+    }
+}
+
 /// Authenticates and finds the database. Writes AuthenticationOk.
 pub(super) async fn login<S>(
     door: &Door,
     stream: &mut S,
     inbox: &mut BytesMut,
     startup: &Startup,
+    channel: &Channel,
     peer: Option<IpAddr>,
 ) -> Result<Admitted, Error>
 where
@@ -56,11 +93,18 @@ where
     let user = door.config.users.iter().find(|user| *user.name == *name);
     match user.map(|user| &user.credential) {
         Some(Credential::Trust) => {}
-        known => scram(door, stream, inbox, name, known).await?,
+        // Without any certificate such a user looks like one that does not exist.
+        Some(Credential::Certificate) if channel.certified => {}
+        known => scram(door, stream, inbox, name, known, channel).await?,
     }
     let Some(user) = user else {
         return refuse(wrong_password(name));
     };
+    match (&user.common_name, &user.credential) {
+        (Some(wanted), _) => channel.is_certified_as(wanted, name)?,
+        (None, Credential::Certificate) => channel.is_certified_as(&user.name, name)?,
+        (None, _) => {}
+    }
     let mut out = BytesMut::new();
     encode::frame(&mut out, b'R', |out| out.put_i32(0));
 
@@ -79,6 +123,7 @@ where
         ));
     };
     stream.write_all(&out).await?;
+    stream.flush().await?;
     let parameters = startup
         .parameters
         .iter()
@@ -117,6 +162,7 @@ async fn scram<S>(
     inbox: &mut BytesMut,
     name: &str,
     credential: Option<&Credential>,
+    channel: &Channel,
 ) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -124,23 +170,43 @@ where
     let mut out = BytesMut::new();
     encode::frame(&mut out, b'R', |out| {
         out.put_i32(10);
-        out.put_slice(b"SCRAM-SHA-256\0\0");
+        if channel.end_point.is_some() {
+            encode::cstr(out, scram::PLUS.as_bytes());
+        }
+        encode::cstr(out, scram::PLAIN.as_bytes());
+        out.put_u8(0);
     });
     stream.write_all(&out).await?;
     stream.flush().await?;
 
     let first = password_message(stream, inbox).await?;
     let malformed = || Error::Protocol(wire::Error::Malformed('p'));
-    let body = first
-        .strip_prefix(b"SCRAM-SHA-256\0")
-        .ok_or_else(malformed)?;
+    let end = memchr::memchr(0, &first).ok_or_else(malformed)?;
+    let binding = match (&first[..end], &channel.end_point) {
+        (b"SCRAM-SHA-256-PLUS", Some(end_point)) => scram::Binding::Chosen(end_point.clone()),
+        (b"SCRAM-SHA-256", Some(_)) => scram::Binding::Declined,
+        (b"SCRAM-SHA-256", None) => scram::Binding::NotOffered,
+        _ => return Err(malformed()),
+    };
+    let body = &first[end + 1..];
     let (length, message) = body.split_first_chunk::<4>().ok_or_else(malformed)?;
     if i32::from_be_bytes(*length) != message.len() as i32 {
         return Err(malformed());
     }
     let message = std::str::from_utf8(message).map_err(|_| malformed())?;
     let verifier = Arc::new(verifier(door, name, credential));
-    let (exchange, reply) = Exchange::begin(verifier, message).ok_or_else(malformed)?;
+    let (exchange, reply) = match Exchange::begin(verifier, message, binding) {
+        Ok(begun) => begun,
+        Err(scram::Broken::Malformed) => return Err(malformed()),
+        Err(scram::Broken::Downgrade) => {
+            return refuse(
+                UserMessage::fatal("28000", "SCRAM channel binding negotiation error").detail(
+                    "The client supports SCRAM channel binding but thinks the server does not.  \
+                     However, this server does support channel binding.",
+                ),
+            );
+        }
+    };
     out.clear();
     encode::frame(&mut out, b'R', |out| {
         out.put_i32(11);
@@ -160,6 +226,7 @@ where
         out.put_slice(proof.as_bytes());
     });
     stream.write_all(&out).await?;
+    stream.flush().await?;
     Ok(())
 }
 
@@ -181,7 +248,7 @@ fn verifier(door: &Door, name: &str, credential: Option<&Credential>) -> Verifie
             let _ = salted("");
             Verifier::read(text.reveal()).unwrap_or(mock)
         }
-        Some(Credential::Trust) | None => {
+        Some(Credential::Trust | Credential::Certificate) | None => {
             let _ = salted("");
             mock
         }

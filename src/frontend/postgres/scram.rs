@@ -1,4 +1,5 @@
-//! SCRAM-SHA-256, the server's part (RFC 5802, RFC 7677, PostgreSQL 55.3).
+//! SCRAM-SHA-256 and SCRAM-SHA-256-PLUS, the server's part (RFC 5802, RFC 7677,
+//! RFC 5929, PostgreSQL 55.3).
 
 use std::sync::Arc;
 
@@ -11,6 +12,37 @@ use subtle::ConstantTimeEq;
 
 /// Iterations for passwords kept in the clear, PostgreSQL's default.
 const ITERATIONS: u32 = 4096;
+
+/// The mechanism without channel binding.
+pub const PLAIN: &str = "SCRAM-SHA-256";
+
+/// The mechanism with channel binding.
+pub const PLUS: &str = "SCRAM-SHA-256-PLUS";
+
+/// The kind of channel binding there is (RFC 5929).
+const END_POINT_FLAG: &str = "p=tls-server-end-point";
+
+/// What became of channel binding when the client chose its mechanism.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Binding {
+    /// In the clear there is nothing to bind to.
+    NotOffered,
+    /// Offered, and the client chose the mechanism without.
+    Declined,
+    /// Chosen: the hash of our certificate that the client must have seen.
+    Chosen(Arc<[u8]>),
+}
+
+/// Why an exchange cannot begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// Not the protocol.
+    #[error("the client's first message is not SCRAM")]
+    Malformed,
+    /// The client says that we did not offer what we offered: somebody took it out.
+    #[error("the offer of channel binding did not reach the client")]
+    Downgrade,
+}
 
 /// What the server needs to check a proof, as in pg_authid.
 #[derive(Clone)]
@@ -97,18 +129,34 @@ pub struct Exchange {
     verifier: Arc<Verifier>,
     client_first_bare: String,
     server_first: String,
-    gs2_header: String,
+    /// What the last message must repeat: gs2-header and channel binding data.
+    bound: Vec<u8>,
     nonce: String,
 }
 
 impl Exchange {
-    /// Reads client-first-message; answers server-first-message. None: broken.
-    pub fn begin(verifier: Arc<Verifier>, client_first: &str) -> Option<(Exchange, String)> {
-        // gs2-header: no channel binding is offered, so `p=` is not possible and `y` is fine.
+    /// Reads client-first-message; answers server-first-message.
+    pub fn begin(
+        verifier: Arc<Verifier>,
+        client_first: &str,
+        binding: Binding,
+    ) -> Result<(Exchange, String), Broken> {
+        let flag = client_first.split(',').next().unwrap_or_default();
+        let data: &[u8] = match (flag, &binding) {
+            (END_POINT_FLAG, Binding::Chosen(end_point)) => end_point,
+            ("n", Binding::NotOffered | Binding::Declined) | ("y", Binding::NotOffered) => &[],
+            ("y", Binding::Declined) => return Err(Broken::Downgrade),
+            _ => return Err(Broken::Malformed),
+        };
+        Exchange::answer(verifier, client_first, data).ok_or(Broken::Malformed)
+    }
+
+    fn answer(
+        verifier: Arc<Verifier>,
+        client_first: &str,
+        data: &[u8],
+    ) -> Option<(Exchange, String)> {
         let (flag, rest) = client_first.split_once(',')?;
-        if flag != "n" && flag != "y" {
-            return None;
-        }
         let (authzid, bare) = rest.split_once(',')?;
         if !authzid.is_empty() {
             return None;
@@ -130,7 +178,7 @@ impl Exchange {
             verifier,
             client_first_bare: bare.to_owned(),
             server_first: server_first.clone(),
-            gs2_header: format!("{flag},{authzid},"),
+            bound: [format!("{flag},,").as_bytes(), data].concat(),
             nonce,
         };
         Some((exchange, server_first))
@@ -142,7 +190,7 @@ impl Exchange {
         let mut parts = without_proof.split(',');
         let binding = BASE64.decode(parts.next()?.strip_prefix("c=")?).ok()?;
         let nonce = parts.next()?.strip_prefix("r=")?;
-        if binding != self.gs2_header.as_bytes() || nonce != self.nonce {
+        if binding != self.bound || nonce != self.nonce {
             return None;
         }
         let message = format!(
@@ -171,9 +219,18 @@ mod tests {
     use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
 
     fn exchange(verifier: Verifier, password: &str) -> bool {
-        let mut client = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
+        let binding = (ChannelBinding::unsupported(), Binding::NotOffered);
+        bound_exchange(verifier, password, binding)
+    }
+
+    fn bound_exchange(
+        verifier: Verifier,
+        password: &str,
+        (theirs, ours): (ChannelBinding, Binding),
+    ) -> bool {
+        let mut client = ScramSha256::new(password.as_bytes(), theirs);
         let first = String::from_utf8(client.message().to_vec()).unwrap();
-        let (server, reply) = Exchange::begin(Arc::new(verifier), &first).unwrap();
+        let (server, reply) = Exchange::begin(Arc::new(verifier), &first, ours).unwrap();
         client.update(reply.as_bytes()).unwrap();
         let last = String::from_utf8(client.message().to_vec()).unwrap();
         match server.finish(&last) {
@@ -205,8 +262,39 @@ mod tests {
     }
 
     #[test]
-    fn refuses_channel_binding_it_did_not_offer() {
+    fn binds_a_login_to_the_certificate_the_client_saw() {
+        let verifier = Verifier::from_password("x", b"0123456789abcdef");
+        let seen = |hash: &[u8]| ChannelBinding::tls_server_end_point(hash.to_vec());
+        let ours = Binding::Chosen(Arc::from(&b"our certificate"[..]));
+        let right = (seen(b"our certificate"), ours.clone());
+        assert!(bound_exchange(verifier.clone(), "x", right));
+        let between = (seen(b"that of somebody in between"), ours);
+        assert!(!bound_exchange(verifier, "x", between));
+    }
+
+    #[test]
+    fn refuses_a_first_message_that_does_not_fit_what_was_offered() {
         let verifier = Arc::new(Verifier::from_password("x", b"salt"));
-        assert!(Exchange::begin(verifier, "p=tls-server-end-point,,n=,r=abc").is_none());
+        let chosen = || Binding::Chosen(Arc::from(&b"hash"[..]));
+        let begin = |flag: &str, binding: Binding| {
+            let message = format!("{flag},,n=,r=abc");
+            let begun = Exchange::begin(verifier.clone(), &message, binding);
+            begun.map(|_| ()).err()
+        };
+        let bound = "p=tls-server-end-point";
+        for (flag, binding, expected) in [
+            ("n", Binding::NotOffered, None),
+            ("y", Binding::NotOffered, None),
+            (bound, Binding::NotOffered, Some(Broken::Malformed)),
+            ("n", Binding::Declined, None),
+            ("y", Binding::Declined, Some(Broken::Downgrade)),
+            (bound, Binding::Declined, Some(Broken::Malformed)),
+            (bound, chosen(), None),
+            ("n", chosen(), Some(Broken::Malformed)),
+            ("y", chosen(), Some(Broken::Malformed)),
+            ("p=tls-unique", chosen(), Some(Broken::Malformed)),
+        ] {
+            assert_eq!(begin(flag, binding.clone()), expected, "{flag} {binding:?}");
+        }
     }
 }

@@ -53,6 +53,14 @@ pub async fn connection(
             });
             return;
         }
+        Ok(Err(Error::Tls(error))) => {
+            tracing::debug!(%error, "no encryption");
+            worker.recorder.emit(&Event::ConnectionRefused {
+                address: peer,
+                reason: "tls",
+            });
+            return;
+        }
         // Somebody looked whether the port is open.
         Ok(Err(Error::Io(_))) => return,
         Err(_) => {
@@ -72,6 +80,7 @@ fn reason(code: &str) -> &'static str {
     match code {
         "28P01" => "password",
         "3D000" => "unknown-database",
+        "08P01" => "protocol",
         _ => "not-allowed",
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use portcullis::backend::postgres::catalog::{
     COUNTER_COLUMNS, Catalog, CatalogSnapshot, Counter, Pace, counter_query, parse_counter,
 };
-use portcullis::config::PostgresBackend;
+use portcullis::config::{PostgresBackend, ServerTls};
 use portcullis::model::{Access, Effects, Facts, FunctionUse, Kind, Relation, Traits, Via};
 
 use crate::support::database::{Database, OWNER, fresh_database};
@@ -91,6 +91,7 @@ impl Known {
             user: OWNER.into(),
             password: None,
             operator: None,
+            tls: ServerTls::default(),
         };
         let catalog = Catalog::new(&backend, Pace::default()).expect("a catalog");
         let known = Known {

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
 use tokio::sync::{Mutex, Notify, watch};
-use tokio_postgres::{IsolationLevel, NoTls};
+use tokio_postgres::IsolationLevel;
 
-use crate::config::PostgresBackend;
-
+use super::super::dial::encryption;
+use super::connect::Dial;
 use super::digest::epoch_query;
 use super::load::load;
 use super::snapshot::CatalogSnapshot;
+use crate::config::PostgresBackend;
 
 /// Bound on one reading of the catalog.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,6 +28,9 @@ pub enum Error {
     /// The pool cannot be built.
     #[error("the pool of control connections cannot be built")]
     Build(#[from] deadpool_postgres::BuildError),
+    /// Certificates that cannot be used.
+    #[error(transparent)]
+    Tls(#[from] crate::net::tls::Error),
     /// A query failed.
     #[error("the catalog cannot be read")]
     Query(#[from] tokio_postgres::Error),
@@ -93,9 +97,12 @@ struct Digests {
 impl Catalog {
     /// A catalog that is still empty: [`Catalog::run`] fills it and keeps it fresh.
     pub fn new(backend: &PostgresBackend, pace: Pace) -> Result<Arc<Catalog>, Error> {
-        let manager = Manager::from_config(
+        let dial = Dial {
+            tls: encryption(backend)?,
+        };
+        let manager = Manager::from_connect(
             connection(backend, &pace),
-            NoTls,
+            dial,
             ManagerConfig {
                 recycling_method: RecyclingMethod::Fast,
             },

@@ -23,6 +23,7 @@
 
 mod beyond;
 mod body;
+mod connect;
 mod counter;
 mod digest;
 mod live;

@@ -1,0 +1,152 @@
+//! TLS of the doors: built from the configuration, replaced by a reload while
+//! connections go on.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+
+use crate::backend::postgres::dial::encryption;
+use crate::config::tls::Origin;
+use crate::config::{self, Backend, Config, Diagnostic, Source};
+use crate::net::tls;
+
+/// What every door speaks at this moment, in the order of the listeners.
+#[derive(Debug, Default)]
+pub struct Doors(Vec<Door>);
+
+#[derive(Debug)]
+struct Door {
+    /// As configured: a reload knows the door by it.
+    address: SocketAddr,
+    tls: ArcSwapOption<tls::Server>,
+}
+
+impl Doors {
+    /// One for each listener.
+    pub(super) fn open(config: &Config) -> Result<Doors, Vec<Diagnostic>> {
+        let doors = Doors(
+            config
+                .listen
+                .iter()
+                .map(|door| Door {
+                    address: door.address,
+                    tls: ArcSwapOption::empty(),
+                })
+                .collect(),
+        );
+        doors.swap(doors.prepare(config)?);
+        Ok(doors)
+    }
+
+    /// TLS of the listener with this number; none when it offers none.
+    pub(super) fn tls(&self, door: usize) -> Option<Arc<tls::Server>> {
+        self.0.get(door)?.tls.load_full()
+    }
+
+    /// Builds anew. Changes nothing yet.
+    pub(super) fn prepare(&self, config: &Config) -> Result<Prepared, Vec<Diagnostic>> {
+        let (built, problems) = build(config);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let mut built: Vec<_> = built.into_iter().map(Some).collect();
+        let take = |door: &Door| {
+            // Two listeners on port 0 have the same address: first come, first served.
+            let same = |fresh: &&mut Option<(SocketAddr, _)>| {
+                fresh.as_ref().is_some_and(|fresh| fresh.0 == door.address)
+            };
+            let found = built.iter_mut().find(same)?.take();
+            found.map(|(_, tls)| tls)
+        };
+        Ok(Prepared(self.0.iter().map(take).collect()))
+    }
+
+    /// Takes over what was prepared; new connections see it. A listener that is
+    /// no longer configured stays as it is until the next start.
+    pub(super) fn swap(&self, prepared: Prepared) {
+        for (door, fresh) in self.0.iter().zip(prepared.0) {
+            if let Some(fresh) = fresh {
+                door.tls.store(fresh);
+            }
+        }
+    }
+}
+
+/// TLS that is built but not in use.
+pub(super) struct Prepared(Vec<Option<Option<Arc<tls::Server>>>>);
+
+type Built = Vec<(SocketAddr, Option<Arc<tls::Server>>)>;
+
+fn build(config: &Config) -> (Built, Vec<Diagnostic>) {
+    let (mut built, mut problems) = (Vec::new(), Vec::new());
+    for door in &config.listen {
+        let tls = match &door.tls {
+            None => None,
+            Some(tls) => match tls::Server::new(tls) {
+                Ok(server) => server.map(Arc::new),
+                Err(error) => {
+                    problems.push(diagnostic(&error, &tls.origin, config));
+                    None
+                }
+            },
+        };
+        built.push((door.address, tls));
+    }
+    (built, problems)
+}
+
+/// Everything that is wrong with certificates and keys, at doors and towards servers.
+pub fn check_tls(config: &Config) -> Vec<Diagnostic> {
+    let (_, mut problems) = build(config);
+    for database in &config.databases {
+        if let Backend::Postgres(postgres) = &database.backend
+            && let Err(error) = encryption(postgres)
+        {
+            problems.push(diagnostic(&error, &postgres.tls.origin, config));
+        }
+    }
+    problems
+}
+
+fn diagnostic(error: &tls::Error, origin: &Origin, config: &Config) -> Diagnostic {
+    let hint = match error {
+        tls::Error::KeyMismatch => "name the key that the certificate was made with",
+        tls::Error::Identity(_) => {
+            "the file must begin with the certificate, and the key be RSA, ECDSA or Ed25519"
+        }
+        _ => "",
+    };
+    let found = Diagnostic::error(error.to_string()).hint(hint);
+    let Some(path) = config.path.as_deref() else {
+        return found;
+    };
+    match config::read(path) {
+        Ok(text) => {
+            let file = path.display().to_string();
+            let source = Source {
+                file: &file,
+                text: &text,
+            };
+            found.at(source.place_at(origin.position))
+        }
+        Err(_) => found,
+    }
+}
+
+/// Files with certificates and keys.
+pub(super) fn files(config: &Config) -> impl Iterator<Item = PathBuf> + '_ {
+    let doors = config.listen.iter().filter_map(|door| door.tls.as_ref());
+    let servers = config
+        .databases
+        .iter()
+        .filter_map(|database| match &database.backend {
+            Backend::Postgres(postgres) => Some(&postgres.tls.origin),
+            Backend::Sqlite { .. } => None,
+        });
+    doors
+        .map(|tls| &tls.origin)
+        .chain(servers)
+        .flat_map(|origin| origin.files.iter().cloned())
+}

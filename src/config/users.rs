@@ -1,0 +1,129 @@
+//! `[[user]]`: who may log in, and how they prove who they are.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::load::{secret, unique};
+use super::reader::{At, Table};
+use super::values::{self, Surroundings};
+use super::{Credential, Database, Listen, Secret, User, reference, tls};
+
+/// All users.
+pub(super) fn read(
+    top: Table<'_>,
+    surroundings: Surroundings<'_>,
+    databases: &[Arc<Database>],
+    doors: &[Listen],
+) -> Vec<Arc<User>> {
+    let mut seen = HashMap::new();
+    let mut users = Vec::new();
+    for table in top.tables("user", &reference::USER) {
+        let name = table.needed_text("name");
+        if let Some(name) = &name {
+            unique(&mut seen, name, "user", table.problems);
+        }
+        let credential = credential(table, surroundings);
+        let allowed = table.texts("databases");
+        for database in &allowed {
+            // Judged only when the databases themselves were read.
+            if !databases.is_empty()
+                && !databases.iter().any(|known| &*known.name == database.value)
+            {
+                let near =
+                    super::nearest(database.value, databases.iter().map(|known| &*known.name));
+                let hint = near
+                    .map(|name| format!("did you mean \"{name}\"?"))
+                    .unwrap_or_default();
+                table.problems.error(
+                    database.span.clone(),
+                    format!("there is no database `{}`", database.value),
+                    hint,
+                );
+            }
+        }
+        let server = table.table("server", &reference::SERVER);
+        let password = server.and_then(|server| secret(server, "password", surroundings));
+        let text = |key| {
+            server
+                .and_then(|server: Table<'_>| server.text(key))
+                .map(|text| Arc::from(text.value))
+        };
+        let (server, set_role) = (text("user").map(|user| (user, password)), text("set_role"));
+        let common_name = table.text("common_name").map(|name| Arc::from(name.value));
+        let certified =
+            common_name.is_some() || matches!(credential, Some(Credential::Certificate));
+        if certified && !doors.iter().any(tls::asks_for_certificates) {
+            table.problems.warning(
+                table.span(),
+                "the user needs a client certificate, and no door asks for one",
+                "add `client_ca = \"PATH\"` to the `tls` of a [[listen]]",
+            );
+        }
+        let (Some(name), Some(credential)) = (name, credential) else {
+            continue;
+        };
+        let databases = allowed
+            .iter()
+            .map(|database| Arc::from(database.value))
+            .collect();
+        users.push(Arc::new(User {
+            name: Arc::from(name.value),
+            credential,
+            databases,
+            server,
+            set_role,
+            common_name,
+        }));
+    }
+    users
+}
+
+fn credential(table: Table<'_>, surroundings: Surroundings<'_>) -> Option<Credential> {
+    let methods = [
+        ("scram-sha-256", None),
+        ("trust", Some(Credential::Trust)),
+        ("cert", Some(Credential::Certificate)),
+    ];
+    let names: Vec<(&str, usize)> = methods.iter().map(|(name, _)| *name).zip(0..).collect();
+    let auth = table.choice("auth", &names).map(|auth| At {
+        value: methods[auth.value].clone(),
+        span: auth.span,
+    });
+    let auth = auth.and_then(|auth| Some((auth.value.0, auth.value.1?, auth.span)));
+    let password = table.text("password");
+    match (auth, password) {
+        (Some((_, credential, _)), None) => Some(credential),
+        (Some((method, _, span)), Some(_)) => {
+            let message =
+                format!("the user has a password, but `auth = \"{method}\"` does not ask for it");
+            table.problems.error(span, message, "remove one of the two");
+            None
+        }
+        (_, None) if table.table.contains_key("password") => None,
+        (_, None) => {
+            let hint = "add `password = \"env:NAME\"`, or `auth = \"trust\"` to let everybody in under this name";
+            table
+                .problems
+                .error(table.span(), "the user has no password", hint);
+            None
+        }
+        (_, Some(text)) => {
+            let complain = |(message, hint): (String, String)| {
+                table.problems.error(text.span.clone(), message, hint)
+            };
+            let Some(value) = surroundings.resolve(text.value).map_err(complain).ok()? else {
+                return Some(Credential::Password(Secret::new("")));
+            };
+            if value.is_empty() {
+                let message = "the password is empty".to_owned();
+                complain((
+                    message,
+                    "set one, or write `auth = \"trust\"` to let everybody in under this name"
+                        .to_owned(),
+                ));
+                return None;
+            }
+            values::credential(value).map_err(complain).ok()
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Handshakes over memory, and what is read of certificates.
