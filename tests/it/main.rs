@@ -22,4 +22,5 @@ mod sqlite;
 mod startup;
 mod support;
 mod tidy;
+mod tls;
 mod traps;

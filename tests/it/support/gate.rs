@@ -93,7 +93,9 @@ impl Gate {
 
     fn wait_until_open(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(60);
-        while std::net::TcpStream::connect(self.address).is_err() {
+        // The door is bound before the pages are there.
+        let opens = |address| std::net::TcpStream::connect(address).is_ok();
+        while !(opens(self.admin) && opens(self.address)) {
             if let Ok(Some(status)) = self.child.try_wait() {
                 panic!("the gate ended with {status}:\n{}", self.log());
             }

@@ -4,6 +4,7 @@
 //! which set-up step failed; what an answer must look like stands in the tests.
 
 pub mod answer;
+pub mod certificates;
 pub mod component;
 pub mod database;
 pub mod differential;
@@ -12,3 +13,5 @@ pub mod postgres;
 pub mod raw;
 pub mod script;
 pub mod source;
+pub mod tapped;
+pub mod wire;

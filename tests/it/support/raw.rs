@@ -8,13 +8,27 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
+use postgres_protocol::authentication::sasl::{
+    ChannelBinding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256,
+};
 
 use super::answer::Answer;
 use super::script::{self, Section};
+use super::wire::{Encryption, Wire};
 
 /// Longest wait for an answer that must come.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the client makes of channel binding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Binding {
+    /// It cannot.
+    Unable,
+    /// It could, and says that the server cannot.
+    NotOffered,
+    /// To this certificate.
+    To(Vec<u8>),
+}
 
 /// How to log in.
 #[derive(Debug, Clone)]
@@ -27,6 +41,8 @@ pub struct Login {
     pub password: Option<String>,
     /// Further start-up parameters.
     pub parameters: Vec<(String, String)>,
+    /// Channel binding.
+    pub binding: Binding,
 }
 
 impl Login {
@@ -37,12 +53,19 @@ impl Login {
             database: Some(database.to_owned()),
             password: None,
             parameters: Vec::new(),
+            binding: Binding::Unable,
         }
     }
 
     /// With a password.
     pub fn password(mut self, password: &str) -> Login {
         self.password = Some(password.to_owned());
+        self
+    }
+
+    /// With channel binding.
+    pub fn binding(mut self, binding: Binding) -> Login {
+        self.binding = binding;
         self
     }
 
@@ -76,7 +99,7 @@ impl Login {
 
 /// One connection.
 pub struct Raw {
-    stream: TcpStream,
+    stream: Wire,
     inbox: Vec<u8>,
     /// Everything that came before the first ReadyForQuery.
     pub greeting: Vec<Answer>,
@@ -91,7 +114,7 @@ impl Raw {
             .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
         stream.set_nodelay(true).expect("nodelay");
         Raw {
-            stream,
+            stream: Wire::Plain(stream),
             inbox: Vec::new(),
             greeting: Vec::new(),
             cancel_key: (0, 0),
@@ -108,7 +131,28 @@ impl Raw {
 
     /// Logs in, or returns the error the server sent.
     pub fn try_login(address: SocketAddr, login: &Login) -> Result<Raw, Answer> {
+        Raw::open(address).start(login)
+    }
+
+    /// Asks for encryption, and carries the handshake through.
+    pub fn open_encrypted(address: SocketAddr, encryption: &Encryption) -> std::io::Result<Raw> {
         let mut raw = Raw::open(address);
+        raw.send_bytes(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
+        match raw.receive_byte() {
+            Some(b'S') => raw.encrypt(encryption),
+            answer => Err(std::io::Error::other(format!("{answer:?} to SSLRequest"))),
+        }
+    }
+
+    /// Goes on encrypted.
+    pub fn encrypt(mut self, encryption: &Encryption) -> std::io::Result<Raw> {
+        self.stream = self.stream.encrypt(encryption)?;
+        Ok(self)
+    }
+
+    /// Logs in on a connection that is open, or returns the error the server sent.
+    pub fn start(mut self, login: &Login) -> Result<Raw, Answer> {
+        let raw = &mut self;
         raw.send_bytes(&login.packet());
         raw.authenticate(login)?;
         loop {
@@ -116,7 +160,7 @@ impl Raw {
             match answer.tag {
                 b'E' => return Err(answer),
                 b'K' => raw.cancel_key = (answer.int32(0), answer.int32(4)),
-                b'Z' => return Ok(raw),
+                b'Z' => return Ok(self),
                 _ => {}
             }
             raw.greeting.push(answer);
@@ -159,9 +203,17 @@ impl Raw {
 
     fn begin_scram(&mut self, login: &Login) -> ScramSha256 {
         let password = login.password.as_deref().unwrap_or("");
-        let scram = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
+        let (mechanism, binding) = match &login.binding {
+            Binding::Unable => (SCRAM_SHA_256, ChannelBinding::unsupported()),
+            Binding::NotOffered => (SCRAM_SHA_256, ChannelBinding::unrequested()),
+            Binding::To(hash) => {
+                let binding = ChannelBinding::tls_server_end_point(hash.clone());
+                (SCRAM_SHA_256_PLUS, binding)
+            }
+        };
+        let scram = ScramSha256::new(password.as_bytes(), binding);
         let first = scram.message();
-        let mut body = SCRAM_SHA_256.as_bytes().to_vec();
+        let mut body = mechanism.as_bytes().to_vec();
         body.push(0);
         body.extend((first.len() as u32).to_be_bytes());
         body.extend(first);
@@ -207,6 +259,7 @@ impl Raw {
     fn fill(&mut self, wait: Duration) -> Option<bool> {
         let mut buffer = [0; 16384];
         self.stream
+            .tcp()
             .set_read_timeout(Some(wait))
             .expect("a time limit");
         match self.stream.read(&mut buffer) {
