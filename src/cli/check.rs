@@ -32,7 +32,9 @@ pub(super) fn run(check: &Check) -> ExitCode {
     };
     let mut list = config.warnings.clone();
     list.extend(policy_problems(&config));
-    list.extend(crate::app::check_tls(&config));
+    if !check.no_secrets {
+        list.extend(crate::app::check_tls(&config));
+    }
     list.extend(missing(&config));
     if terminal::complain(&list) {
         return ExitCode::from(terminal::USAGE);

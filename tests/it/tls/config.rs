@@ -45,6 +45,15 @@ fn files_beside_the_configuration_are_found_and_checked() {
                   tls = { certificate = \"gate.crt\", key = \"gate.key\" }";
     let (accepted, text) = check(folder.path(), &file(good, server));
     assert!(accepted, "{text}");
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let (accepted, text) = check(elsewhere.path(), &file(good, server));
+    assert!(!accepted && text.contains("cannot be read"), "{text}");
+    let output = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(["check", "--no-secrets"])
+        .arg(elsewhere.path().join("portcullis.toml"))
+        .output()
+        .expect("portcullis runs");
+    assert!(output.status.success(), "files are not looked up: {output:?}");
     for (tls, words) in [
         (
             "tls = { certificate = \"gate.crt\" }",
