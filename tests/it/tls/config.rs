@@ -53,7 +53,10 @@ fn files_beside_the_configuration_are_found_and_checked() {
         .arg(elsewhere.path().join("portcullis.toml"))
         .output()
         .expect("portcullis runs");
-    assert!(output.status.success(), "files are not looked up: {output:?}");
+    assert!(
+        output.status.success(),
+        "files are not looked up: {output:?}"
+    );
     for (tls, words) in [
         (
             "tls = { certificate = \"gate.crt\" }",

@@ -23,7 +23,7 @@ fn an_optional_door_serves_clients_with_and_without_encryption() {
     let scene = scene(&database, ", mode = \"optional\"", USERS);
     let mut plain = Raw::login(scene.gate.address, &ann());
     assert_eq!(plain.value("SELECT 'in the clear'"), "in the clear");
-    let mut client = encrypted(&scene).start(&ann()).ok().expect("a login");
+    let mut client = encrypted(&scene).start(&ann()).expect("a login");
     assert_eq!(client.value("SELECT 'in private'"), "in private");
 }
 
@@ -42,7 +42,7 @@ fn a_required_door_turns_plain_clients_away_and_says_how_to_come_in() {
         "{}",
         refused.line()
     );
-    let mut client = encrypted(&scene).start(&app()).ok().expect("a login");
+    let mut client = encrypted(&scene).start(&app()).expect("a login");
     assert_eq!(client.value("SELECT 1"), "1");
 }
 
@@ -55,7 +55,7 @@ fn a_door_that_is_switched_off_says_no_and_serves_on() {
     let mut client = Raw::open(scene.gate.address);
     client.send_bytes(&SSL_REQUEST);
     assert_eq!(client.receive_byte(), Some(b'N'));
-    let mut client = client.start(&app()).ok().expect("a login");
+    let mut client = client.start(&app()).expect("a login");
     assert_eq!(client.value("SELECT 1"), "1");
 }
 
@@ -112,7 +112,7 @@ fn direct_tls_is_served_with_its_protocol_name_and_refused_without() {
             .encrypt(&Encryption::new(&scene.authority, None, alpn))
             .expect("a handshake")
     };
-    let mut client = direct(true).start(&ann()).ok().expect("a login");
+    let mut client = direct(true).start(&ann()).expect("a login");
     assert_eq!(client.value("SELECT 1"), "1");
     let refused = direct(false).receive().expect("a reason");
     assert_eq!(refused.code(), "08P01", "{}", refused.line());
@@ -193,7 +193,7 @@ fn a_handshake_that_does_not_end_is_given_up() {
         client.read_to_end(&mut rest).expect("the gate hangs up");
         assert!(begun.elapsed() < Duration::from_secs(8), "{first:?}");
     }
-    let mut client = encrypted(&scene).start(&app()).ok().expect("a login");
+    let mut client = encrypted(&scene).start(&app()).expect("a login");
     assert_eq!(client.value("SELECT 1"), "1");
 }
 
@@ -203,7 +203,7 @@ fn much_data_passes_in_both_directions() {
         return;
     };
     let scene = scene(&database, "", USERS);
-    let mut client = encrypted(&scene).start(&app()).ok().expect("a login");
+    let mut client = encrypted(&scene).start(&app()).expect("a login");
     let rows = client.rows("SELECT i, repeat('x', 2000) FROM generate_series(1, 5000) AS s(i)");
     assert_eq!(rows.len(), 5000);
     assert!(rows[4999][1].as_ref().is_some_and(|x| x.len() == 2000));
@@ -224,7 +224,7 @@ fn a_cancel_request_may_come_encrypted() {
         return;
     };
     let scene = scene(&database, "", USERS);
-    let mut client = encrypted(&scene).start(&app()).ok().expect("a login");
+    let mut client = encrypted(&scene).start(&app()).expect("a login");
     let (pid, secret) = client.cancel_key;
     client.send(b'Q', b"SELECT pg_sleep(30)\0");
     std::thread::sleep(Duration::from_millis(300));
@@ -248,7 +248,7 @@ fn a_new_certificate_is_shown_to_new_clients_while_old_ones_stay() {
     };
     let scene = scene(&database, "", USERS);
     let login = |hash: Vec<u8>| encrypted(&scene).start(&ann().binding(Binding::To(hash)));
-    let mut old = login(scene.own.end_point()).ok().expect("a login");
+    let mut old = login(scene.own.end_point()).expect("a login");
     old.rows("BEGIN");
     let fresh = scene.authority.issue("gate, renewed", &["127.0.0.1"]);
     fresh.write(scene.path(), "gate");
