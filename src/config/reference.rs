@@ -238,7 +238,7 @@ pub const POOL: Section = Section {
 pub const USER: Section = Section {
     path: "user",
     repeated: true,
-    text: "Somebody who may log in, with SCRAM-SHA-256. `trust` works only when it is written out.",
+    text: "Somebody who may log in, with SCRAM-SHA-256, a client certificate, or both. `trust` works only when it is written out.",
     keys: &[
         key("name", "string", "needed", "Name that clients log in with."),
         key(

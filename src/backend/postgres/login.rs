@@ -12,6 +12,7 @@ use super::Error;
 use super::dial::{Way, dial, other_way_may_work, ways};
 use super::link::{About, Link, ServerState};
 use crate::config::Secret;
+use crate::config::tls::ChannelBinding;
 use crate::net::tls;
 use crate::wire::postgres::encode;
 use crate::wire::postgres::frame::server;
@@ -129,7 +130,13 @@ async fn authenticate(link: &mut Link, target: &Target) -> Result<(), Error> {
             .as_ref()
             .ok_or(Error::Authentication("a password, and none is configured"))
     };
+    let binding = target.tls.as_ref().map(|tls| tls.channel_binding());
     let mut scram: Option<sasl::ScramSha256> = None;
+    let must_bind = binding == Some(ChannelBinding::Require);
+    let unbound =
+        Error::Authentication("a login without channel binding, which the configuration demands");
+    // Whether the server has shown that it knows the password, too.
+    let mut proven = false;
     loop {
         let (tag, body) = link.read_frame().await?;
         match tag {
@@ -147,6 +154,11 @@ async fn authenticate(link: &mut Link, target: &Target) -> Result<(), Error> {
             .split_first_chunk::<4>()
             .ok_or_else(|| Error::Protocol("short authentication request".into()))?;
         match i32::from_be_bytes(*kind) {
+            0..=9 if must_bind && !proven => return Err(unbound),
+            // It lets us in without the proof that SCRAM owes us, or wants another one after all.
+            kind @ 0..=9 if scram.is_some() && (kind != 0 || !proven) => {
+                return Err(Error::Protocol("SCRAM was not carried to its end".into()));
+            }
             0 => return Ok(()),
             3 => {
                 let mut secret = password()?.reveal().as_bytes().to_vec();
@@ -168,10 +180,14 @@ async fn authenticate(link: &mut Link, target: &Target) -> Result<(), Error> {
             }
             10 => {
                 let end_point = link.socket.tls().and_then(|tls| tls.peer_end_point());
-                let (mechanism, binding) = mechanism(rest, end_point).ok_or(
+                let end_point = end_point.filter(|_| binding != Some(ChannelBinding::Disable));
+                let (mechanism, bound) = mechanism(rest, end_point).ok_or(
                     Error::Authentication("a SASL mechanism that is not supported"),
                 )?;
-                let exchange = sasl::ScramSha256::new(password()?.reveal().as_bytes(), binding);
+                if must_bind && mechanism != sasl::SCRAM_SHA_256_PLUS {
+                    return Err(unbound);
+                }
+                let exchange = sasl::ScramSha256::new(password()?.reveal().as_bytes(), bound);
                 let mut first = BytesMut::new();
                 encode::cstr(&mut first, mechanism.as_bytes());
                 first.put_i32(exchange.message().len() as i32);
@@ -197,6 +213,7 @@ async fn authenticate(link: &mut Link, target: &Target) -> Result<(), Error> {
                 exchange
                     .finish(rest)
                     .map_err(|e| Error::Protocol(e.to_string()))?;
+                proven = true;
             }
             2 | 6..=9 => {
                 return Err(Error::Authentication(
@@ -354,5 +371,67 @@ mod tests {
             );
         }
         assert!(parse_search_path("\"open", "ann").is_none());
+    }
+
+    /// What login says to a server that answers the start-up and the first
+    /// SASL message with these.
+    async fn answered(after_startup: &[u8], after_sasl: &[u8]) -> Error {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let target = Target {
+            host: "127.0.0.1".into(),
+            port,
+            database: "d".into(),
+            user: "u".into(),
+            password: Some(Secret::new("the password")),
+            timeout: Duration::from_secs(5),
+            tls: None,
+        };
+        let serve = async {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut seen = vec![0; 4096];
+            client.read(&mut seen).await.unwrap();
+            client.write_all(after_startup).await.unwrap();
+            client.read(&mut seen).await.unwrap();
+            client.write_all(after_sasl).await.unwrap();
+            let count = client.read(&mut seen).await.unwrap_or(0);
+            assert!(!seen[..count].windows(12).any(|w| w == b"the password"));
+        };
+        let (result, ()) = tokio::join!(login(&target, &[]), serve);
+        result.err().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_server_that_begins_scram_must_carry_it_through() {
+        let sasl = b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0";
+        for skipped in [
+            &b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I"[..],
+            b"R\0\0\0\x08\0\0\0\x03",
+            b"R\0\0\0\x0c\0\0\0\x05salt",
+        ] {
+            let error = answered(sasl, skipped).await;
+            assert!(matches!(error, Error::Protocol(_)), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_better_mechanism_is_taken_and_a_missing_offer_is_told() {
+        let flag = |offered: &[u8], end_point: Option<Vec<u8>>| {
+            let (name, binding) = mechanism(offered, end_point)?;
+            let exchange = sasl::ScramSha256::new(b"x", binding);
+            let flag = exchange.message().split(|b| *b == b',').next();
+            Some((name, String::from_utf8_lossy(flag.unwrap()).into_owned()))
+        };
+        let both = b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0";
+        let one = b"SCRAM-SHA-256\0\0";
+        let bound = ("SCRAM-SHA-256-PLUS", "p=tls-server-end-point".to_owned());
+        assert_eq!(flag(both, Some(vec![1])), Some(bound));
+        let plain = |flag: &str| Some(("SCRAM-SHA-256", flag.to_owned()));
+        assert_eq!(flag(one, Some(vec![1])), plain("y"));
+        assert_eq!(flag(one, None), plain("n"));
+        assert_eq!(flag(both, None), plain("n"));
+        assert_eq!(flag(b"SCRAM-SHA-256-PLUS\0\0", None), None);
+        assert_eq!(flag(b"OTHER\0\0", Some(vec![1])), None);
     }
 }

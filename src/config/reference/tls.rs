@@ -48,7 +48,7 @@ pub const DATABASE_TLS: Section = Section {
     path: "database.tls",
     repeated: false,
     text: "Encryption on the way to the server, for statements, cancel requests and the catalog alike. The URL may \
-           say the same as in libpq: `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `sslnegotiation`; what stands \
+           say the same as in libpq: `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `sslnegotiation`, `channel_binding`; what stands \
            here counts. Unix sockets are never encrypted.",
     keys: &[
         key(
@@ -80,6 +80,12 @@ pub const DATABASE_TLS: Section = Section {
             "`\"postgres\"` or `\"direct\"`",
             "`\"postgres\"`",
             "`direct` begins with the handshake; PostgreSQL 17 and newer understand it.",
+        ),
+        key(
+            "channel_binding",
+            "`\"disable\"`, `\"prefer\"` or `\"require\"`",
+            "`\"prefer\"`",
+            "`require` gives no password to a server that cannot be bound to its certificate.",
         ),
     ],
 };

@@ -67,12 +67,26 @@ pub struct ServerTls {
     pub mode: SslMode,
     /// Begins with the handshake instead of asking for it (PostgreSQL 17).
     pub direct: bool,
+    /// Whether the password is bound to the server's certificate.
+    pub channel_binding: ChannelBinding,
     /// Authorities that may have signed the server's certificate.
     pub roots: Option<Certificates>,
     /// What the gate shows the server.
     pub identity: Option<Identity>,
     /// Where it stands.
     pub origin: Origin,
+}
+
+/// libpq's `channel_binding`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ChannelBinding {
+    /// Never.
+    Disable,
+    /// When the server offers it.
+    #[default]
+    Prefer,
+    /// A server that does not let itself be bound gets no proof of the password.
+    Require,
 }
 
 /// libpq's `sslmode`.

@@ -10,14 +10,25 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::stream::TlsStream;
 use super::verifier::Verifier;
 use super::{ALPN, Error, provider, unusable};
+use crate::config::tls::ChannelBinding;
 use crate::config::{ServerTls, SslMode};
 
 /// How servers are spoken to; cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Client {
     config: Arc<ClientConfig>,
     mode: SslMode,
     direct: bool,
+    channel_binding: ChannelBinding,
+}
+
+// What rustls would print is long, and may come to hold more than names.
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Client {
@@ -41,6 +52,7 @@ impl Client {
             config: Arc::new(config),
             mode: tls.mode,
             direct: tls.direct,
+            channel_binding: tls.channel_binding,
         })
     }
 
@@ -52,6 +64,11 @@ impl Client {
     /// Whether to begin with the handshake.
     pub fn direct(&self) -> bool {
         self.direct
+    }
+
+    /// Whether logins are bound to the server's certificate.
+    pub fn channel_binding(&self) -> ChannelBinding {
+        self.channel_binding
     }
 
     /// The handshake.

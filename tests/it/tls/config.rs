@@ -131,6 +131,10 @@ fn what_is_wanted_of_a_server_is_checked_too() {
             &[":7:11", "cannot fall back"],
         ),
         (
+            "backend = \"postgres://app@db/app?channel_binding=require\"",
+            &[":7:11", "nothing to bind to"],
+        ),
+        (
             "backend = \"postgres://app@db/app?sslmode=require&sslcert=one.crt\"",
             &[":7:11", "go together"],
         ),

@@ -151,6 +151,45 @@ fn bytes_smuggled_behind_the_request_are_refused() {
 }
 
 #[test]
+fn noise_where_a_handshake_should_be_ends_that_connection_only() {
+    let Some(database) = fresh_database() else {
+        return;
+    };
+    let scene = scene(&database, "", USERS);
+    let noise: &[&[u8]] = &[
+        b"\0\0\0\x12\0\x03\0\0user\0app\0\0",
+        b"\x16\x03\x01\xff\xff",
+        b"\x16\x03\x01\0\x04\x01\xff\xff\xff",
+        b"\x15\x03\x01\0\x02\x02\x28",
+        &[0x16; 8_000],
+    ];
+    for bytes in noise {
+        for asked in [true, false] {
+            let mut client = Raw::open(scene.gate.address);
+            if asked {
+                client.send_bytes(&SSL_REQUEST);
+                assert_eq!(client.receive_byte(), Some(b'S'));
+            }
+            client.send_bytes(bytes);
+            let _ = client.receive_within(Duration::from_millis(20));
+        }
+    }
+    // And where the start-up should be, inside.
+    for bytes in [
+        &b"\0\0\0\x04"[..],
+        b"\xff\xff\xff\xff",
+        b"GET / HTTP/1.1\r\n\r\n",
+    ] {
+        let mut client = encrypted(&scene);
+        client.send_bytes(bytes);
+        let ended = client.receive_within(Duration::from_secs(5));
+        assert!(matches!(ended, Some(None)), "{bytes:?}");
+    }
+    let mut client = encrypted(&scene).start(&app()).expect("a login");
+    assert_eq!(client.value("SELECT 1"), "1");
+}
+
+#[test]
 fn a_login_bound_to_another_certificate_is_refused() {
     let Some(database) = fresh_database() else {
         return;

@@ -29,6 +29,7 @@ const ACCESS: &str = "local all all trust\n\
     hostssl all tls_login 127.0.0.1/32 trust\n\
     hostssl all watcher 127.0.0.1/32 trust\n\
     hostssl all scram_login 127.0.0.1/32 scram-sha-256\n\
+    hostssl all clear_login 127.0.0.1/32 password\n\
     hostssl all cert_login 127.0.0.1/32 cert\n";
 
 fn secured() -> Option<&'static Secured> {
@@ -66,6 +67,7 @@ fn secure(server: Postgres) -> Secured {
         "CREATE ROLE tls_login LOGIN",
         "CREATE ROLE watcher LOGIN",
         "CREATE ROLE scram_login LOGIN PASSWORD 'open sesame'",
+        "CREATE ROLE clear_login LOGIN PASSWORD 'open sesame'",
         "CREATE ROLE cert_login LOGIN",
         "ALTER SYSTEM SET ssl_ca_file = 'root.crt'",
         "ALTER SYSTEM SET ssl = on",
@@ -220,6 +222,25 @@ fn the_gate_proves_itself_with_a_bound_password_or_a_certificate() {
     );
     let gate = server.gate("cert_login", &ip, "sslmode=require", "");
     assert!(ask(&gate, "SELECT 1").is_err());
+}
+
+#[test]
+fn a_server_that_cannot_be_bound_gets_no_password_when_binding_is_demanded() {
+    let Some(server) = secured() else { return };
+    let ip = server.address.to_string();
+    let demanded = "sslmode=require&channel_binding=require";
+    let password = "password = \"open sesame\"";
+    for options in [demanded, "sslmode=require&channel_binding=disable"] {
+        let gate = server.gate("scram_login", &ip, options, password);
+        let asked = ask(&gate, ENCRYPTED);
+        assert_eq!(asked.as_deref(), Ok("t"), "{options}");
+    }
+    for user in ["tls_login", "clear_login"] {
+        let gate = server.gate(user, &ip, demanded, password);
+        let refused = ask(&gate, "SELECT 1").expect_err("no binding, no login");
+        assert!(refused.contains("08006"), "{user}: {refused}");
+        gate.wait_for_log(&["without channel binding"]);
+    }
 }
 
 #[test]

@@ -7,12 +7,13 @@ use std::task::{Context, Poll};
 use deadpool_postgres::Connect;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinHandle;
-use tokio_postgres::config::{SslMode as Ssl, SslNegotiation};
+use tokio_postgres::config::{ChannelBinding as Bound, SslMode as Ssl, SslNegotiation};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Config, Error, NoTls, Socket};
 
 use crate::config::SslMode;
+use crate::config::tls::ChannelBinding as Binding;
 use crate::net::tls::{self, TlsStream};
 
 type Connecting<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
@@ -69,6 +70,11 @@ async fn encrypted(
 ) -> Result<(Client, JoinHandle<()>), Error> {
     let mut config = config.clone();
     config.ssl_mode(mode);
+    config.channel_binding(match tls.channel_binding() {
+        Binding::Disable => Bound::Disable,
+        Binding::Prefer => Bound::Prefer,
+        Binding::Require => Bound::Require,
+    });
     if tls.direct() {
         config.ssl_negotiation(SslNegotiation::Direct);
     }
