@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwapOption;
 
@@ -11,6 +12,12 @@ use crate::backend::postgres::dial::encryption;
 use crate::config::tls::Origin;
 use crate::config::{self, Backend, Config, Diagnostic, Source};
 use crate::net::tls;
+use crate::net::tls::certificate::expires;
+
+/// Days before a certificate runs out from which on that is told.
+const SOON: u64 = 14;
+
+const DAY: u64 = 86_400;
 
 /// What every door speaks at this moment, in the order of the listeners.
 #[derive(Debug, Default)]
@@ -110,6 +117,34 @@ pub fn check_tls(config: &Config) -> Vec<Diagnostic> {
     problems
 }
 
+/// Certificates that the gate shows and that have run out, or soon will.
+pub fn expiring(config: &Config, now: SystemTime) -> Vec<Diagnostic> {
+    let doors = config.listen.iter().filter_map(|door| {
+        let tls = door.tls.as_ref()?;
+        Some((tls.identity.as_ref()?, &tls.origin))
+    });
+    let servers = config.databases.iter().filter_map(|database| {
+        let Backend::Postgres(postgres) = &database.backend else {
+            return None;
+        };
+        Some((postgres.tls.identity.as_ref()?, &postgres.tls.origin))
+    });
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let mut warnings = Vec::new();
+    for (identity, origin) in doors.chain(servers) {
+        let until = identity.chain.first().and_then(|own| expires(own));
+        let left = until.map(|until| until.checked_sub(now).map(|left| left / DAY));
+        let message = match left {
+            Some(None) => "the certificate has expired".to_owned(),
+            Some(Some(days)) if days < SOON => format!("the certificate expires in {days} days"),
+            _ => continue,
+        };
+        let hint = "renew it: whoever verifies it refuses to connect; a new file is read at once";
+        warnings.push(at(Diagnostic::warning(message).hint(hint), origin, config));
+    }
+    warnings
+}
+
 fn diagnostic(error: &tls::Error, origin: &Origin, config: &Config) -> Diagnostic {
     let hint = match error {
         tls::Error::KeyMismatch => "name the key that the certificate was made with",
@@ -118,7 +153,14 @@ fn diagnostic(error: &tls::Error, origin: &Origin, config: &Config) -> Diagnosti
         }
         _ => "",
     };
-    let found = Diagnostic::error(error.to_string()).hint(hint);
+    at(
+        Diagnostic::error(error.to_string()).hint(hint),
+        origin,
+        config,
+    )
+}
+
+fn at(found: Diagnostic, origin: &Origin, config: &Config) -> Diagnostic {
     let Some(path) = config.path.as_deref() else {
         return found;
     };

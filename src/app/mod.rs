@@ -16,13 +16,13 @@ pub mod workers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-pub use doors::check_tls;
+pub use doors::{check_tls, expiring};
 pub use policies::{check_policies, diagnostics, load_policies};
 pub use shutdown::{Phase, Shutdown};
 
@@ -116,6 +116,9 @@ impl App {
         let problems = check_tls(&config);
         if !problems.is_empty() {
             return Err(AppError::Tls(problems));
+        }
+        for warning in expiring(&config, SystemTime::now()) {
+            tracing::warn!("{}", warning.message);
         }
         let doors = Arc::new(Doors::open(&config).map_err(AppError::Tls)?);
         let telemetry = Telemetry::new(config.log.statements);

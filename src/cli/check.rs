@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use crate::config::{self, Config, Diagnostic, Mode};
 
@@ -34,6 +35,7 @@ pub(super) fn run(check: &Check) -> ExitCode {
     list.extend(policy_problems(&config));
     if !check.no_secrets {
         list.extend(crate::app::check_tls(&config));
+        list.extend(crate::app::expiring(&config, SystemTime::now()));
     }
     list.extend(missing(&config));
     if terminal::complain(&list) {

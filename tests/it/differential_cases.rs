@@ -1,9 +1,10 @@
 //! The gate is invisible: PostgreSQL's answers, message by message.
 //!
-//! Every group runs four times. *Plain*: no requirement applies, frames are
+//! Every group runs five times. *Plain*: no requirement applies, frames are
 //! relayed. *Held*: a limit that is never reached covers every table, so that
 //! the gate counts every change and holds every commit. Each with a link of the
-//! client's own and with links that are shared; the client must not notice.
+//! client's own and with links that are shared, and shared ones once
+//! more over TLS; the client must not notice.
 
 use crate::support::differential::Pair;
 
@@ -31,13 +32,15 @@ const REFUSED_UNDER_LIMITS: &[&str] = &[
 ];
 
 fn compare(cases: &[(&str, &str)]) {
-    for (rules, mode) in [
-        (PLAIN, "session"),
-        (HELD, "session"),
-        (PLAIN, "transaction"),
-        (HELD, "transaction"),
+    type Make = fn(&str, &str, &str) -> Option<Pair>;
+    for (rules, mode, make) in [
+        (PLAIN, "session", Pair::new as Make),
+        (HELD, "session", Pair::new),
+        (PLAIN, "transaction", Pair::new),
+        (HELD, "transaction", Pair::new),
+        (PLAIN, "transaction", Pair::encrypted),
     ] {
-        let Some(pair) = Pair::new(SETUP, mode, rules) else {
+        let Some(pair) = make(SETUP, mode, rules) else {
             return;
         };
         eprintln!("pool mode {mode}, rules:\n{rules}");

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
@@ -91,7 +92,8 @@ impl Reloading {
         new: Config,
         report: &ReloadReport,
     ) -> Vec<PathBuf> {
-        for warning in &new.warnings {
+        let expiring = doors::expiring(&new, SystemTime::now());
+        for warning in new.warnings.iter().chain(&expiring) {
             tracing::warn!(target: "portcullis::reload", "{}", warning.message);
         }
         if needs_restart(old, &new) {

@@ -391,9 +391,9 @@ mod tests {
         let serve = async {
             let (mut client, _) = listener.accept().await.unwrap();
             let mut seen = vec![0; 4096];
-            client.read(&mut seen).await.unwrap();
+            assert!(client.read(&mut seen).await.unwrap() > 0);
             client.write_all(after_startup).await.unwrap();
-            client.read(&mut seen).await.unwrap();
+            assert!(client.read(&mut seen).await.unwrap() > 0);
             client.write_all(after_sasl).await.unwrap();
             let count = client.read(&mut seen).await.unwrap_or(0);
             assert!(!seen[..count].windows(12).any(|w| w == b"the password"));

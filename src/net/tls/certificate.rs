@@ -138,6 +138,13 @@ pub(super) fn is_valid_at(certificate: &[u8], now: UnixTime) -> Option<bool> {
     Some((from..=until).contains(&now.as_secs()))
 }
 
+/// When it runs out, in seconds since 1970.
+pub fn expires(certificate: &[u8]) -> Option<u64> {
+    let mut validity = parts(certificate)?.validity;
+    validity.next()?;
+    time(validity.next()?)
+}
+
 /// Seconds since 1970; RFC 5280 4.1.2.5: always UTC, always with seconds.
 fn time((tag, text): (u8, &[u8])) -> Option<u64> {
     let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;

@@ -8,7 +8,9 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use sha2::Digest as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::certificate::{common_name, has_alternative_names, is_valid_at, tls_server_end_point};
+use super::certificate::{
+    common_name, expires, has_alternative_names, is_valid_at, tls_server_end_point,
+};
 use super::{Client, Server};
 use crate::config::tls::{ClientCertificates, DoorTls, Identity, ServerTls, SslMode, TlsMode};
 use crate::net::Socket;
@@ -68,6 +70,7 @@ fn times_are_read_in_both_notations() {
     assert_eq!(is_valid_at(&short_and_long, at(2030)), Some(true));
     assert_eq!(is_valid_at(&short_and_long, at(2070)), Some(false));
     assert_eq!(is_valid_at(b"", at(2030)), None);
+    assert_eq!(expires(&short_and_long), Some(2_840_140_800));
 }
 
 #[test]

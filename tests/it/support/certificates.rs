@@ -46,11 +46,17 @@ impl Authority {
 
     /// Signs a certificate for a common name and hosts or addresses.
     pub fn issue(&self, common_name: &str, hosts: &[&str]) -> Pair {
+        self.issue_until(common_name, hosts, 4096)
+    }
+
+    /// The same, until the beginning of a year.
+    pub fn issue_until(&self, common_name: &str, hosts: &[&str], year: i32) -> Pair {
         let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(hosts).expect("names");
         params
             .distinguished_name
             .push(DnType::CommonName, common_name);
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         Pair {

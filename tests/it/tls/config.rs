@@ -108,6 +108,20 @@ fn files_beside_the_configuration_are_found_and_checked() {
 }
 
 #[test]
+fn a_certificate_that_has_run_out_is_told_and_used_all_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let old = Authority::new("authority").issue_until("gate", &[], 2001);
+    old.write(folder.path(), "gate");
+    let tls = "tls = { certificate = \"gate.crt\", key = \"gate.key\" }";
+    let (accepted, text) = check(folder.path(), &file(tls, BACKEND));
+    assert!(accepted, "{text}");
+    assert!(
+        text.contains(":3:") && text.contains("has expired"),
+        "{text}"
+    );
+}
+
+#[test]
 fn what_is_wanted_of_a_server_is_checked_too() {
     let folder = tempfile::tempdir().expect("a folder");
     let authority = Authority::new("authority");

@@ -255,7 +255,7 @@ fn links_cancel_requests_and_the_catalog_are_encrypted_alike() {
     let mut client = Raw::login(gate.address, &Login::new("app", DATABASE));
     client.rows("INSERT INTO watched VALUES (1)");
     let watching = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
-                    WHERE ssl AND application_name = 'portcullis catalog'";
+                    WHERE ssl AND usename = 'watcher'";
     assert_eq!(admin.value(watching), "1", "the catalog's connection");
     let (pid, secret) = client.cancel_key;
     client.send(b'Q', b"SELECT pg_sleep(30)\0");
@@ -278,6 +278,39 @@ fn links_cancel_requests_and_the_catalog_are_encrypted_alike() {
         "the cancel request went through the tap"
     );
     assert!(seen.iter().all(|seen| *seen == Seen::Encrypted), "{seen:?}");
+}
+
+#[test]
+fn much_data_passes_over_an_encrypted_link_while_the_client_is_slow() {
+    let Some(server) = secured() else { return };
+    let ip = server.address.to_string();
+    let gate = server.gate("tls_login", &ip, "sslmode=require", "");
+    let mut client = Raw::login(gate.address, &Login::new("app", DATABASE));
+    // Requests in advance and answers unread, until both directions are full.
+    let much = "SELECT i, repeat('x', 2000) FROM generate_series(1, 4000) AS s(i)";
+    for _ in 0..5 {
+        client.send(b'Q', format!("{much}\0").as_bytes());
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let (mut rows, mut ready) = (0, 0);
+    while ready < 5 {
+        match client.receive().expect("an answer").tag {
+            b'D' => rows += 1,
+            b'Z' => ready += 1,
+            b'E' => panic!("an error"),
+            _ => {}
+        }
+    }
+    assert_eq!(rows, 20_000);
+    client.rows("CREATE TEMPORARY TABLE t (a text)");
+    client.send(b'Q', b"COPY t FROM STDIN\0");
+    let line = [vec![b'y'; 50_000], b"\n".to_vec()].concat();
+    for _ in 0..200 {
+        client.send(b'd', &line);
+    }
+    client.send(b'c', b"");
+    while client.receive().expect("an answer").tag != b'Z' {}
+    assert_eq!(client.value("SELECT sum(length(a)) FROM t"), "10000000");
 }
 
 #[test]
