@@ -386,6 +386,7 @@ mod tests {
             user: "u".into(),
             password: Some(Secret::new("the password")),
             timeout: Duration::from_secs(5),
+            lifetime: Duration::from_secs(60),
             tls: None,
         };
         let serve = async {
