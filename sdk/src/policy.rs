@@ -26,14 +26,18 @@ pub trait Policy: Sized + 'static {
     fn judge(&self, statement: &Statement) -> Verdict;
 }
 
-/// A policy that is also asked when a client logs in: `export!(P, connection)`.
+/// A policy that is also asked about connections: `export!(P, connection)`.
+///
+/// Asked after login, before the first statement, and again for every live
+/// connection when the policies change. A hook passes or refuses; conditions
+/// belong into the verdict about a statement, here they are a fault.
 pub trait ConnectionPolicy: Policy {
-    /// May this client connect?
+    /// May this client connect, and may it stay?
     fn judge_connection(&self, client: &Client) -> Verdict;
 }
 
 /// A policy that looks at plans: `export!(P, plan)`, after
-/// [`Verdict::want_plan`].
+/// [`Verdict::want_plan`]. It passes or refuses, like a [`ConnectionPolicy`].
 pub trait PlanPolicy: Policy {
     /// May the statement of this plan run?
     fn judge_plan(&self, plan: &Plan) -> Verdict;

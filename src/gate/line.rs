@@ -19,6 +19,7 @@ use crate::model::{
 };
 use crate::policy::{Asked, Outcome, Permit, PolicySet, Refused, Values};
 use crate::safety::limit::{self, CountPlan, LimitPlan};
+use crate::safety::plan;
 use crate::sql::{self, Lexer};
 use crate::telemetry::{self, ProtocolName, Record, Timings};
 
@@ -249,13 +250,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let has =
             |wanted: fn(&RequirementKind) -> bool| requirements.iter().any(|r| wanted(&r.kind));
-        let plan = has(|kind| matches!(kind, RequirementKind::PlanMax { .. }))
-            && statement.facts.traits.contains(Traits::PLANNABLE);
+        let plannable = statement.facts.traits.contains(Traits::PLANNABLE);
+        let plan = plannable && plan::is_wanted(requirements);
         Needs {
             limits,
             plan,
             rate: has(|kind| matches!(kind, RequirementKind::Rate { .. })),
-            impossible: impossible(permit.verdict()),
+            impossible: impossible(permit.verdict(), plannable),
         }
     }
 
@@ -396,17 +397,20 @@ fn values_hidden() -> Refused {
 }
 
 /// Requirements this backend cannot enforce: refused by name, never dropped.
-fn impossible(verdict: &Verdict) -> Option<Refusal> {
-    let requirement = verdict.requirements.iter().find(|requirement| {
-        !matches!(
-            requirement.kind,
+fn impossible(verdict: &Verdict, plannable: bool) -> Option<Refusal> {
+    let requirement = verdict
+        .requirements
+        .iter()
+        .find(|requirement| match requirement.kind {
             RequirementKind::RowsChangedMax { .. }
-                | RequirementKind::RowsReturnedMax { .. }
-                | RequirementKind::TableRowsMax { .. }
-                | RequirementKind::Rate { .. }
-                | RequirementKind::PlanMax { .. }
-        )
-    })?;
+            | RequirementKind::RowsReturnedMax { .. }
+            | RequirementKind::TableRowsMax { .. }
+            | RequirementKind::Rate { .. }
+            | RequirementKind::PlanMax { .. } => false,
+            // Where there is no plan, the policy that wanted one decides nothing.
+            RequirementKind::WantPlan => !plannable,
+            _ => true,
+        })?;
     let name = requirement.kind.name();
     let mut refusal = Refusal::gate(
         "requirement",

@@ -18,6 +18,7 @@ mod expected;
 mod extended;
 mod held;
 mod home;
+pub mod hooks;
 mod known;
 mod lease;
 mod line;
@@ -40,7 +41,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::backend::postgres;
 use crate::backend::postgres::login::Target;
@@ -48,7 +49,7 @@ use crate::backend::postgres::pool::{Lane, LinkKey, LinkPool};
 use crate::backend::sqlite::Engine;
 use crate::config::{Config, Database, User};
 use crate::model::Client;
-use crate::policy::{Asked, Judge, Outcome};
+use crate::policy::{Asked, Fault, Judge, Outcome};
 use crate::safety::plan::PlanCache;
 use crate::safety::rate::Rates;
 use crate::sql::Analyses;
@@ -130,23 +131,32 @@ impl Worker {
 impl Worker {
     /// Stage two: may this statement run? Counts what it cost, and records what policies did wrong.
     pub fn decide(&self, asked: &Asked<'_>) -> Outcome {
-        let mut judge = self.judge.borrow_mut();
-        let outcome = judge.decide(asked);
-        self.recorder.judge_totals(judge.calls());
-        let faults = match &outcome {
-            Outcome::Permit(permit) => permit.faults(),
-            Outcome::Refuse(refused) => &refused.faults,
-            Outcome::Respond(_) | Outcome::NeedsValues => &[],
-        };
+        let outcome = self.judge.borrow_mut().decide(asked);
+        self.count_calls();
+        self.note_faults(
+            match &outcome {
+                Outcome::Permit(permit) => permit.faults(),
+                Outcome::Refuse(refused) => &refused.faults,
+                Outcome::Respond(_) | Outcome::NeedsValues => &[],
+            },
+            None,
+        );
+        outcome
+    }
+
+    fn count_calls(&self) {
+        self.recorder.judge_totals(self.judge.borrow().calls());
+    }
+
+    fn note_faults(&self, faults: &[(Arc<str>, Fault)], incident: Option<&str>) {
         for (policy, fault) in faults {
             self.recorder.emit(&Event::PolicyFault {
                 policy,
                 fault: fault.kind.name(),
                 message: &fault.message,
-                incident: None,
+                incident,
             });
         }
-        outcome
     }
 }
 
@@ -179,7 +189,7 @@ pub struct Backends(pub std::collections::HashMap<Arc<str>, Behind>);
 
 /// Serves somebody who has logged in until it leaves.
 pub async fn serve<S>(
-    arrival: Arrival<S>,
+    mut arrival: Arrival<S>,
     worker: Rc<Worker>,
     backends: &Backends,
 ) -> Result<(), Error>
@@ -187,13 +197,26 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let _leaving = Leaving::enter(&arrival, &worker);
-    match backends.0.get(&arrival.database.name).cloned() {
-        Some(Behind::Postgres(source)) => begin::run(arrival, worker, source).await,
-        Some(Behind::Sqlite(engine)) => served::run(arrival, worker, engine).await,
+    let Some(behind) = backends.0.get(&arrival.database.name).cloned() else {
         // The configuration is checked as a whole; a reload may have taken the database away.
-        None => {
-            Err(postgres::Error::Protocol("the database is not configured any more".into()).into())
+        return Err(
+            postgres::Error::Protocol("the database is not configured any more".into()).into(),
+        );
+    };
+    let facts = hooks::first_facts(&arrival, &behind);
+    let admission = match worker.admit(&arrival.client, &facts) {
+        Ok(admission) => admission,
+        Err(message) => {
+            let mut out = BytesMut::new();
+            wire::postgres::encode::error(&mut out, &message);
+            let _ = arrival.stream.write_all(&out).await;
+            let _ = arrival.stream.shutdown().await;
+            return Err(Error::Denied);
         }
+    };
+    match behind {
+        Behind::Postgres(source) => begin::run(arrival, worker, source).await,
+        Behind::Sqlite(engine) => served::run(arrival, worker, engine, admission).await,
     }
 }
 
@@ -239,4 +262,7 @@ pub enum Error {
     /// The gate is shutting down.
     #[error("the gate is shutting down")]
     Draining,
+    /// A policy does not let the client connect, or stay.
+    #[error("a policy refused the connection")]
+    Denied,
 }

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Error;
 use super::held::Verified;
+use super::hooks;
 use super::own::Answer;
 use super::session::Session;
 use crate::model::{BindValue, Refusal, Statement, refusal::sqlstate};
@@ -33,7 +34,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// parameter types and Bind's formats and values in the extended protocol.
     pub(super) async fn check_plan(
         &mut self,
-        statement: &Statement,
+        statement: &Arc<Statement>,
         permit: &Permit,
         bound: Option<(&[u32], &[u8])>,
     ) -> Result<Verified, Error> {
@@ -56,7 +57,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             values: &values,
         };
         let worker = self.worker.clone();
-        let known = worker.plans.borrow_mut().get(&asked);
+        // A policy that wants to see the plan itself is shown a fresh one.
+        let wanted = worker.judge.borrow().wants_plan(permit);
+        let known = (!wanted)
+            .then(|| worker.plans.borrow_mut().get(&asked))
+            .flatten();
         let measures = match known {
             Some(measures) => measures,
             None => {
@@ -75,6 +80,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     )));
                 };
                 let measures = Arc::new(plan::measures(&json));
+                if wanted {
+                    let plan = hooks::plan_input(&measures, &json);
+                    if let Err(refused) = self.judge_plan(statement, permit, &values, plan) {
+                        return Ok(Verified::Refused(refused.refusal));
+                    }
+                }
                 let reusable = view.snapshot.as_deref().is_some_and(|snapshot| {
                     plan::is_reusable(&json, &statement.facts, &statement.normalized, snapshot)
                 });

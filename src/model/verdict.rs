@@ -32,16 +32,20 @@ pub enum Measure {
 }
 
 impl Measure {
+    /// All, in the order of their numbers.
+    pub const ALL: [Measure; 5] = [
+        Measure::TotalCost,
+        Measure::Rows,
+        Measure::SequentialRows,
+        Measure::SequentialScans,
+        Measure::CrossJoins,
+    ];
+
     /// From the interface's number.
     pub fn from_code(code: u32) -> Option<Measure> {
-        Some(match code {
-            1 => Measure::TotalCost,
-            2 => Measure::Rows,
-            3 => Measure::SequentialRows,
-            4 => Measure::SequentialScans,
-            5 => Measure::CrossJoins,
-            _ => return None,
-        })
+        Measure::ALL
+            .into_iter()
+            .find(|measure| *measure as u32 == code)
     }
 
     /// Name in messages, JSON and documentation.

@@ -98,9 +98,7 @@ impl Judge {
         subject: &mut Option<Arc<Subject>>,
     ) -> Given {
         let version = &member.version;
-        version.faulted.fetch_add(1, Ordering::Relaxed);
-        self.stats.faults += 1;
-        tracing::warn!(policy = %version.name(), kind = fault.kind.name(), "policy fault: {}", fault.message);
+        self.note_fault(version, &fault);
         if let (OnFault::LastGood, Some(last)) = (member.on_fault, &member.last_good)
             && on_probation(version)
         {
@@ -116,7 +114,7 @@ impl Judge {
                 };
             }
         }
-        let verdict = fault_verdict(member, &fault);
+        let verdict = fault_verdict(member, &fault, "statement");
         let judged = Judged {
             verdict,
             reads: Reads::default(),
@@ -129,6 +127,12 @@ impl Judge {
             keep: false,
             fault: Some(fault),
         }
+    }
+
+    pub(super) fn note_fault(&mut self, version: &Version, fault: &Fault) {
+        version.faulted.fetch_add(1, Ordering::Relaxed);
+        self.stats.faults += 1;
+        tracing::warn!(policy = %version.name(), kind = fault.kind.name(), "policy fault: {}", fault.message);
     }
 
     /// Calls a policy. Says whether the instance was clean; it is dirty now.
@@ -203,7 +207,7 @@ fn write_log(policy: &str, level: u32, text: &str) {
     }
 }
 
-fn on_probation(version: &Version) -> bool {
+pub(super) fn on_probation(version: &Version) -> bool {
     version.since.elapsed() < PROBATION.0 && version.judged() < PROBATION.1
 }
 
@@ -214,8 +218,8 @@ fn benched() -> Fault {
     )
 }
 
-/// A refusal that names the policy, or nothing where faults are allowed.
-pub(super) fn fault_verdict(member: &Member, fault: &Fault) -> Verdict {
+/// A refusal that names the policy and what it should have judged, or nothing where faults are allowed.
+pub(super) fn fault_verdict(member: &Member, fault: &Fault, what: &str) -> Verdict {
     if member.on_fault == OnFault::Allow {
         return Verdict::default();
     }
@@ -225,7 +229,7 @@ pub(super) fn fault_verdict(member: &Member, fault: &Fault) -> Verdict {
         rule: Arc::from("fault"),
         code: sqlstate::POLICY_FAULT,
         message: format!(
-            "policy {name} failed ({}), so the statement was not judged",
+            "policy {name} failed ({}), so the {what} was not judged",
             fault.kind.name()
         )
         .into(),

@@ -21,12 +21,12 @@ use crate::sql::{self, Lexer};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// What it shows; shown when it fails.
+    /// What it shows; printed when it fails.
     #[serde(default)]
     pub name: String,
     /// The statement (or a string of several). None: a connection.
     pub sql: Option<String>,
-    /// True: asks the connection hook.
+    /// True: asks the connection hook about `client`; there is no `sql` then.
     #[serde(default)]
     pub connection: bool,
     /// Measures by name: asks the plan hook.
@@ -167,6 +167,12 @@ impl Case {
             let judged = judge(self.asks(), subject).map_err(|fault| fault.to_string())?;
             if judged.needs_values {
                 return Err("it asks for bind values; give `params`".to_owned());
+            }
+            let verdict = &judged.verdict;
+            if self.asks() != Asks::Statement
+                && (verdict.response.is_some() || !verdict.requirements.is_empty())
+            {
+                return Err("a hook can only pass or refuse".to_owned());
             }
             verdicts.push(judged.verdict);
         }
@@ -314,16 +320,11 @@ pub fn requirement_json(kind: &RequirementKind) -> Value {
 }
 
 fn plan_input(plan: &serde_json::Map<String, Value>) -> Result<PlanInput, String> {
-    const MEASURES: [Measure; 5] = [
-        Measure::TotalCost,
-        Measure::Rows,
-        Measure::SequentialRows,
-        Measure::SequentialScans,
-        Measure::CrossJoins,
-    ];
     let mut measures = Vec::new();
     for (name, value) in plan {
-        let measure = MEASURES.into_iter().find(|measure| measure.name() == name);
+        let measure = Measure::ALL
+            .into_iter()
+            .find(|measure| measure.name() == name);
         let measure = measure.ok_or_else(|| format!("unknown plan measure `{name}`"))?;
         measures.push((
             measure,

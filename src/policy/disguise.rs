@@ -52,6 +52,7 @@ pub(super) fn hide(statement: &Statement, index: usize) -> Disguise {
 }
 
 /// The same disguise for another text of the class.
+#[cfg(feature = "gate")]
 pub(super) fn again(statement: &Statement, known: &Disguise) -> Disguise {
     if known.noun == FUNCTION {
         return known.clone();

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use tokio::sync::watch;
+
 use super::answering::Given;
 use super::chain::fold;
 use super::disguise;
@@ -115,6 +117,11 @@ impl Judge {
     /// The policies of this moment. Keep them for one statement or one simple string, no longer.
     pub fn current(&mut self) -> Arc<PolicySet> {
         self.policies.current()
+    }
+
+    /// Changes when the policies do; see [`Policies::swaps`].
+    pub fn swaps(&self) -> watch::Receiver<u64> {
+        self.policies.swaps()
     }
 
     /// Calls into WebAssembly so far.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use super::fault::Fault;
 use super::keeper::Keeper;
@@ -56,6 +57,8 @@ pub struct Policies {
     alive: Arc<()>,
     current: ArcSwap<PolicySet>,
     versions: AtomicU64,
+    /// The generation that judges, for those who must notice a swap while they wait for something else.
+    swaps: watch::Sender<u64>,
     /// Reloads happen one after the other.
     reloading: Mutex<()>,
 }
@@ -83,6 +86,7 @@ impl Policies {
             alive,
             current: ArcSwap::from_pointee(empty),
             versions: AtomicU64::new(0),
+            swaps: watch::Sender::new(0),
             reloading: Mutex::new(()),
         }))
     }
@@ -105,6 +109,8 @@ impl Policies {
         let alive: Vec<u64> = members.iter().map(|member| member.version.id).collect();
         let set = PolicySet::new(generation, members, self.ids.clone(), self.alive.clone());
         self.current.store(Arc::new(set));
+        // After the store: whoever wakes up finds the new set.
+        self.swaps.send_replace(generation);
         self.ids.retain(&alive);
         Ok(report)
     }
@@ -112,6 +118,11 @@ impl Policies {
     /// The set that judges now.
     pub fn current(&self) -> Arc<PolicySet> {
         self.current.load_full()
+    }
+
+    /// Changes with every swap.
+    pub fn swaps(&self) -> watch::Receiver<u64> {
+        self.swaps.subscribe()
     }
 
     /// Sets that somebody still holds; 1 when the last swap is through.

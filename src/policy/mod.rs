@@ -61,6 +61,8 @@ pub use setup::{Registry, Setup};
 pub use subject::{PlanInput, Subject, Values, View};
 
 #[cfg(feature = "gate")]
+pub use hooks::Passed;
+#[cfg(feature = "gate")]
 pub use judge::{Asked, Judge, Stats};
 #[cfg(feature = "gate")]
 pub use load::{LoadError, Policies, ReloadReport};

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::shard::{Family, Shard};
+use crate::model::{Client, Refusal, Severity};
 
 /// Something that is one log line and one count.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +32,26 @@ pub enum Event<'a> {
         address: Option<IpAddr>,
         /// Why, in a word: `too-many`, `draining`, `protocol`, `tls`, `timeout`.
         reason: &'static str,
+    },
+    /// A policy refused a client that had logged in, or would have.
+    ConnectionDenied {
+        /// Who.
+        client: &'a Client,
+        /// Why.
+        refusal: &'a Refusal,
+        /// The id that the client was given; none: the policy is in monitor mode, and the client stays.
+        incident: Option<&'a str>,
+        /// It was connected already; the policies changed.
+        live: bool,
+    },
+    /// A policy raised an alert about something that is not a statement.
+    Alert {
+        /// Who.
+        client: &'a Client,
+        /// `policy/rule`.
+        rule: &'a str,
+        /// How bad it is.
+        severity: Severity,
     },
     /// Somebody could not prove to be who it says.
     LoginFailed {
@@ -84,6 +105,20 @@ impl Event<'_> {
             Event::ConnectionRefused { reason, .. } => {
                 shard.rare(Family::ConnectionsRefused, reason, "", "")
             }
+            Event::ConnectionDenied {
+                refusal, incident, ..
+            } => {
+                let family = if incident.is_some() {
+                    Family::DeniedConnections
+                } else {
+                    Family::WouldDenyConnections
+                };
+                shard.rare(family, &refusal.policy, &refusal.rule, "");
+            }
+            Event::Alert { rule, severity, .. } => {
+                let (policy, rule) = rule.split_once('/').unwrap_or((rule, ""));
+                shard.rare(Family::Alerts, policy, rule, severity.name());
+            }
             Event::LoginFailed { reason, .. } => shard.rare(Family::LoginsFailed, reason, "", ""),
             Event::PolicyFault { policy, fault, .. } => {
                 shard.rare(Family::Faults, policy, fault, "")
@@ -111,6 +146,41 @@ impl Event<'_> {
             }
             Event::ConnectionRefused { address, reason } => {
                 tracing::warn!(target: "portcullis::client", address = shown(address), reason, "connection refused");
+            }
+            Event::ConnectionDenied {
+                client,
+                refusal,
+                incident,
+                live,
+            } => {
+                let (user, database) = (&*client.user, &*client.database);
+                let (policy, rule) = (&*refusal.policy, &*refusal.rule);
+                tracing::warn!(
+                    target: "portcullis::client",
+                    user, database, address = shown(client.address),
+                    policy, rule, code = refusal.code, reason = &*refusal.message,
+                    enforced = incident.is_some(), live, incident,
+                    "connection denied"
+                );
+            }
+            Event::Alert {
+                client,
+                rule,
+                severity,
+            } => {
+                let (user, database) = (&*client.user, &*client.database);
+                let (address, name) = (shown(client.address), severity.name());
+                match severity {
+                    Severity::Info => {
+                        tracing::info!(target: "portcullis::alert", user, database, address, rule, severity = name, "alert");
+                    }
+                    Severity::Warning => {
+                        tracing::warn!(target: "portcullis::alert", user, database, address, rule, severity = name, "alert");
+                    }
+                    Severity::Critical => {
+                        tracing::error!(target: "portcullis::alert", user, database, address, rule, severity = name, "alert");
+                    }
+                }
             }
             Event::LoginFailed {
                 user,

@@ -133,6 +133,18 @@ pub const METRICS: &[Metric] = {
             "Connections turned away before login.",
         ),
         metric(
+            "portcullis_connections_denied_total",
+            Counter,
+            &["policy", "rule"],
+            "Connections that a policy refused after login, or ended after the policies changed.",
+        ),
+        metric(
+            "portcullis_would_deny_connections_total",
+            Counter,
+            &["policy", "rule"],
+            "Connections that a policy in monitor mode would have refused.",
+        ),
+        metric(
             "portcullis_logins_failed_total",
             Counter,
             &["reason"],
@@ -352,6 +364,12 @@ impl Families {
                 Family::LoginsFailed => self.add("portcullis_logins_failed_total", &[&a], count),
                 Family::ConnectionsRefused => {
                     self.add("portcullis_connections_refused_total", &[&a], count)
+                }
+                Family::DeniedConnections => {
+                    self.add("portcullis_connections_denied_total", &[&a, &b], count)
+                }
+                Family::WouldDenyConnections => {
+                    self.add("portcullis_would_deny_connections_total", &[&a, &b], count)
                 }
                 Family::Reloads => self.add("portcullis_reloads_total", &[&a], count),
                 Family::LinksFailed => self.add("portcullis_links_failed_total", &[], count),

@@ -73,6 +73,8 @@ pub(super) enum Family {
     Faults,
     LoginsFailed,
     ConnectionsRefused,
+    DeniedConnections,
+    WouldDenyConnections,
     Reloads,
     LinksFailed,
 }

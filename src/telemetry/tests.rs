@@ -197,7 +197,26 @@ fn never_logs_a_literal() {
 
 #[test]
 fn every_event_is_a_line_and_a_count() {
+    let client = client();
+    let refusal = crate::model::Refusal::gate("r", "42501", "m");
     let events = [
+        Event::ConnectionDenied {
+            client: &client,
+            refusal: &refusal,
+            incident: Some("i"),
+            live: false,
+        },
+        Event::ConnectionDenied {
+            client: &client,
+            refusal: &refusal,
+            incident: None,
+            live: true,
+        },
+        Event::Alert {
+            client: &client,
+            rule: "p/r",
+            severity: crate::model::Severity::Warning,
+        },
         Event::ConnectionRefused {
             address: None,
             reason: "too-many",
@@ -233,6 +252,9 @@ fn every_event_is_a_line_and_a_count() {
     let text = telemetry.metrics_text();
     for name in [
         "connections_refused",
+        "connections_denied",
+        "would_deny_connections",
+        "alerts",
         "logins_failed",
         "policy_faults",
         "reloads",

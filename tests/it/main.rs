@@ -12,6 +12,7 @@ mod drivers;
 mod explain;
 mod faults;
 mod harness;
+mod hooks;
 mod limits;
 mod pooling;
 mod refusals;

@@ -187,7 +187,7 @@ fn compile() -> Result<(), String> {
 }
 
 fn unit() -> Result<(), String> {
-    test(&["--lib", "--bins"])
+    test(&["--lib", "--bins", "--test", "hooks"])
 }
 
 fn docs() -> Result<(), String> {

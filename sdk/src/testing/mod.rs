@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use portcullis::policy::cases::{Asks, Case};
-use portcullis::policy::{Fault, Judged, Subject};
+use portcullis::policy::{Fault, FaultKind, Judged, Subject};
 
 pub use portcullis::model;
 pub use portcullis::policy::Values;
@@ -84,6 +84,18 @@ impl<P: Exported> Tester<P> {
         self
     }
 
+    /// With this application_name, as the client claims.
+    pub fn application(mut self, name: &str) -> Tester<P> {
+        self.session.application = Arc::from(name);
+        self
+    }
+
+    /// From this address.
+    pub fn address(mut self, address: std::net::IpAddr) -> Tester<P> {
+        self.client.address = Some(address);
+        self
+    }
+
     /// Judges each statement of a text; the verdicts folded into one.
     ///
     /// # Panics
@@ -109,6 +121,16 @@ impl<P: Exported> Tester<P> {
         portcullis::policy::chain::fold(&verdicts)
     }
 
+    /// Asks the connection hook about this client.
+    ///
+    /// # Panics
+    /// When the policy faults, or was exported without the hook.
+    pub fn connect(&self) -> Verdict {
+        let subject = Subject::connection(self.client.clone(), self.session.clone());
+        let judged = self.ask(Asks::Connection, subject);
+        judged.unwrap_or_else(|fault| panic!("{fault}")).verdict
+    }
+
     fn ask(&self, asks: Asks, subject: Subject) -> Result<Judged, Fault> {
         let (kind, effects, traits) = self.native.begin(subject);
         let delivered = host::install(self.native.clone(), || match asks {
@@ -117,8 +139,8 @@ impl<P: Exported> Tester<P> {
             Asks::Plan => P::plan(&self.slot),
         });
         let decision = match delivered {
-            // Without the hook the gate would not ask.
-            None | Some(Delivered::Pass) => Decision::Pass,
+            None => return Err(Fault::new(FaultKind::Call, "there is no such hook to ask")),
+            Some(Delivered::Pass) => Decision::Pass,
             Some(Delivered::Refuse) => Decision::Refuse,
             Some(Delivered::Respond) => Decision::Respond,
         };

@@ -30,6 +30,7 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::hooks::Admission;
 use super::{Arrival, Error, Worker};
 use crate::backend::sqlite::{Engine, Identity};
 use crate::model::UserFacing;
@@ -41,6 +42,7 @@ pub async fn run<S>(
     mut arrival: Arrival<S>,
     worker: Rc<Worker>,
     engine: Arc<Engine>,
+    admission: Admission,
 ) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -59,7 +61,7 @@ where
             return Err(error.into());
         }
     };
-    let mut session = Session::new(arrival, worker, link).await;
+    let mut session = Session::new(arrival, worker, link, admission).await;
     session.greet();
     session.serve().await
 }

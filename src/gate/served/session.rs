@@ -17,6 +17,7 @@ use super::transaction::Transaction;
 use crate::backend::sqlite::{Canceller, Link};
 use crate::config::Limits;
 use crate::gate::cancel::{Cancel, Registration};
+use crate::gate::hooks::Admission;
 use crate::gate::{Arrival, Error, Worker};
 use crate::model::{Client, SessionFacts, UserMessage};
 use crate::wire::postgres::frame::{self, client};
@@ -40,6 +41,7 @@ pub(super) struct Session<S> {
     pub outbox: BytesMut,
     pub link: Link,
     registration: Registration,
+    admission: Admission,
     pub facts: SessionFacts,
     pub settings: Settings,
     pub transaction: Transaction,
@@ -71,7 +73,12 @@ pub(super) async fn write<S: AsyncWrite + Unpin>(
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    pub(super) async fn new(arrival: Arrival<S>, worker: Rc<Worker>, link: Link) -> Session<S> {
+    pub(super) async fn new(
+        arrival: Arrival<S>,
+        worker: Rc<Worker>,
+        link: Link,
+        admission: Admission,
+    ) -> Session<S> {
         let settings = Settings::new(&arrival.client, &arrival.parameters);
         arrival
             .registration
@@ -86,6 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             outbox: BytesMut::new(),
             link,
             registration: arrival.registration,
+            admission,
             facts: SessionFacts::default(),
             settings,
             transaction: Transaction::default(),
@@ -142,12 +150,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) async fn serve(&mut self) -> Result<(), Error> {
         let mut drain = self.worker.drain.clone();
         loop {
+            let idle = self.is_idle();
+            if idle && self.admission.is_outdated() {
+                self.stay().await?;
+            }
             let whole = frame::whole(&self.inbox, self.limits.message_bytes_max);
             let size = match whole {
                 Ok(Some((_, _, size))) => size,
                 Ok(None) => {
                     self.flush().await?;
-                    let idle = self.transaction.is_idle() && self.portals.is_empty();
                     tokio::select! {
                         biased;
                         read = self.stream.read_buf(&mut self.inbox) => match read {
@@ -156,6 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                             Err(error) => return Err(Error::ClientGone(error)),
                         },
                         _ = drain.wait_for(|on| *on), if idle => return self.goodbye().await,
+                        () = self.admission.outdated(), if idle => {}
                     }
                     continue;
                 }
@@ -176,6 +188,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.flush().await?;
             }
         }
+    }
+
+    /// Between transactions, with nothing unfinished: the session may end here.
+    fn is_idle(&self) -> bool {
+        self.transaction.is_idle() && self.portals.is_empty() && !self.discard
+    }
+
+    /// The policies have changed: the client may have lost its welcome.
+    async fn stay(&mut self) -> Result<(), Error> {
+        let answer = self
+            .worker
+            .readmit(&mut self.admission, &self.client, &self.facts);
+        let Err(message) = answer else {
+            return Ok(());
+        };
+        encode::error(&mut self.outbox, &message);
+        self.flush().await?;
+        Err(Error::Denied)
     }
 
     async fn message(&mut self, tag: u8, body: &[u8]) -> Result<(), Error> {

@@ -11,7 +11,7 @@ use tokio_postgres::{NoTls, SimpleQueryMessage};
 use crate::backend::sqlite::{Engine, Options};
 use crate::config::{self, Config};
 use crate::gate::cancel::Cancels;
-use crate::gate::{Arrival, Worker};
+use crate::gate::{Arrival, Backends, Behind, Worker};
 use crate::model::Client;
 use crate::policy::{Judge, Policies};
 use crate::safety::rate::Rates;
@@ -92,7 +92,9 @@ impl House {
                 parameters: vec![("application_name".into(), "test".into())],
                 registration: Arc::new(Cancels::default()).register(),
             };
-            let _ = super::run(arrival, house.worker.clone(), house.engine.clone()).await;
+            let behind = Behind::Sqlite(house.engine.clone());
+            let backends = Backends([("shop".into(), behind)].into_iter().collect());
+            let _ = crate::gate::serve(arrival, house.worker.clone(), &backends).await;
         });
         near
     }

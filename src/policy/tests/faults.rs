@@ -2,7 +2,7 @@
 
 use super::super::subject::Values;
 use super::super::{FaultKind, Outcome};
-use super::support::{Bench, House, full, judge, remembered, select, shape, statement, verdict};
+use super::support::{Bench, House, judge, remembered, select, shape, statement, verdict};
 use crate::config::OnFault;
 use crate::model::Kind;
 use crate::model::facts::Facts;
@@ -181,18 +181,6 @@ fn a_client_cannot_make_a_policy_fail_by_binding_too_little() {
         "permit"
     );
     assert_eq!(bench.judge.stats().faults, 0);
-}
-
-#[test]
-fn hooks_that_fail_refuse_too() {
-    let house = House::of(&full("i32.const 0", "unreachable", "i32.const 0"));
-    let mut bench = house.bench();
-    let set = bench.judge.current();
-    let refused = bench
-        .judge
-        .judge_connection(&set, &bench.client, &bench.session)
-        .unwrap_err();
-    assert_eq!(refused.refusal.constraint(), "p/fault");
 }
 
 #[test]

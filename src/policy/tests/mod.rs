@@ -3,6 +3,7 @@
 #[cfg(feature = "embedded-policies")]
 mod defaults;
 mod faults;
+mod hooks;
 mod loading;
 mod modes;
 mod registry;

@@ -112,7 +112,7 @@ pub(super) fn core(extra: &str, configure: &str, body: &str) -> Vec<u8> {
           global.get $next
           (global.set $next (i32.add (global.get $next) (local.get 3))))
         (func $refuse (result i32)
-          (call $reason (i32.const 16) (i32.const 2) (i32.const 32) (i32.const 9) (i32.const 48) (i32.const 0))
+          (call $reason (i32.const 16) (i32.const 2) (i32.const 32) (i32.const 10) (i32.const 48) (i32.const 0))
           i32.const 1)
         {extra}
         (func (export "portcullis:policy/policy@0.1.0#configure") (param i32 i32) (result i32) {configure})

@@ -170,6 +170,11 @@ impl Program {
 impl Instance {
     /// Calls a hook on a subject. After a fault the instance is poisoned and must be dropped.
     pub fn call(&mut self, hook: Hook, subject: Arc<Subject>) -> Result<Judged, Fault> {
+        match hook {
+            Hook::Connection if self.connection.is_none() => return Err(no_hook("connection")),
+            Hook::Plan if self.plan.is_none() => return Err(no_hook("plan")),
+            _ => {}
+        }
         let ask = Ask::new(self.policy.clone(), self.registry.clone(), subject);
         let (kind, effects, traits) = ask.shape();
         self.store.data_mut().ask = Some(ask);
@@ -231,6 +236,10 @@ fn fault_of(error: &wasmtime::Error, store: &Store<State>) -> Fault {
         Some(trap) => Fault::new(FaultKind::Trap, trap.to_string()),
         None => Fault::new(FaultKind::Call, error.root_cause().to_string()),
     }
+}
+
+fn no_hook(name: &str) -> Fault {
+    Fault::call(format!("there is no {name} hook to ask"))
 }
 
 fn link_fault(error: &wasmtime::Error) -> Fault {

@@ -61,6 +61,11 @@ impl Gate {
         Gate::launch(head, rules, |_| {})
     }
 
+    /// Like [`Gate::start_with`]; `prepare` may put files into the folder of the configuration.
+    pub fn start_with_files(head: &str, rules: &str, prepare: impl FnOnce(&Path)) -> Gate {
+        Gate::launch(head, rules, prepare)
+    }
+
     fn launch(head: &str, rules: &str, prepare: impl FnOnce(&Path)) -> Gate {
         let folder = tempfile::tempdir().expect("a temporary folder");
         prepare(folder.path());
