@@ -76,7 +76,6 @@ impl Worker {
             .judge
             .borrow_mut()
             .judge_connection(set, client, session);
-        self.count_calls();
         let denied = |refusal: &Refusal, incident: Option<&str>| {
             self.recorder.emit(&Event::ConnectionDenied {
                 client,
@@ -94,13 +93,13 @@ impl Worker {
             denied(refusal, None);
         }
         match answer {
-            Ok(passed) => {
-                self.note_faults(&passed.faults, None);
+            Ok(_) => {
+                self.after_calls(None);
                 Ok(())
             }
             Err(refused) => {
                 let incident = self.recorder.incident();
-                self.note_faults(&refused.faults, Some(&incident));
+                self.after_calls(Some(&incident));
                 denied(&refused.refusal, Some(&incident));
                 for also in &refused.verdict.also_refused {
                     denied(also, Some(&incident));
@@ -118,13 +117,9 @@ impl Worker {
         plan: PlanInput,
     ) -> Result<Passed, Box<Refused>> {
         let answer = self.judge.borrow_mut().judge_plan(asked, permit, plan);
-        self.count_calls();
-        match &answer {
-            Ok(passed) => {
-                self.raise_alerts(asked.client, &passed.verdict);
-                self.note_faults(&passed.faults, None);
-            }
-            Err(refused) => self.note_faults(&refused.faults, None),
+        self.after_calls(None);
+        if let Ok(passed) = &answer {
+            self.raise_alerts(asked.client, &passed.verdict);
         }
         answer
     }

@@ -49,7 +49,7 @@ use crate::backend::postgres::pool::{Lane, LinkKey, LinkPool};
 use crate::backend::sqlite::Engine;
 use crate::config::{Config, Database, User};
 use crate::model::Client;
-use crate::policy::{Asked, Fault, Judge, Outcome};
+use crate::policy::{Asked, Judge, Outcome};
 use crate::safety::plan::PlanCache;
 use crate::safety::rate::Rates;
 use crate::sql::Analyses;
@@ -132,26 +132,17 @@ impl Worker {
     /// Stage two: may this statement run? Counts what it cost, and records what policies did wrong.
     pub fn decide(&self, asked: &Asked<'_>) -> Outcome {
         let outcome = self.judge.borrow_mut().decide(asked);
-        self.count_calls();
-        self.note_faults(
-            match &outcome {
-                Outcome::Permit(permit) => permit.faults(),
-                Outcome::Refuse(refused) => &refused.faults,
-                Outcome::Respond(_) | Outcome::NeedsValues => &[],
-            },
-            None,
-        );
+        self.after_calls(None);
         outcome
     }
 
-    fn count_calls(&self) {
-        self.recorder.judge_totals(self.judge.borrow().calls());
-    }
-
-    fn note_faults(&self, faults: &[(Arc<str>, Fault)], incident: Option<&str>) {
-        for (policy, fault) in faults {
+    /// Counts what policies were asked, and records what they did wrong.
+    fn after_calls(&self, incident: Option<&str>) {
+        let mut judge = self.judge.borrow_mut();
+        self.recorder.judge_totals(judge.calls());
+        for (policy, fault) in judge.take_faults() {
             self.recorder.emit(&Event::PolicyFault {
-                policy,
+                policy: &policy,
                 fault: fault.kind.name(),
                 message: &fault.message,
                 incident,

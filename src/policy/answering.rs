@@ -20,6 +20,9 @@ use crate::model::{Refusal, Verdict};
 /// A new version falls back to the one before it for this long, or for this many judgements.
 const PROBATION: (Duration, u64) = (Duration::from_secs(15 * 60), 10_000);
 
+/// Faults kept until they are taken; whoever judges takes them after each statement.
+const FAULTS_MAX: usize = 256;
+
 /// Log lines of policies per worker and second.
 const LOG_LINES_MAX: u32 = 100;
 
@@ -129,10 +132,13 @@ impl Judge {
         }
     }
 
+    /// Counts a fault and keeps it for [`Judge::take_faults`].
     pub(super) fn note_fault(&mut self, version: &Version, fault: &Fault) {
         version.faulted.fetch_add(1, Ordering::Relaxed);
         self.stats.faults += 1;
-        tracing::warn!(policy = %version.name(), kind = fault.kind.name(), "policy fault: {}", fault.message);
+        if self.faults.len() < FAULTS_MAX {
+            self.faults.push((version.name().clone(), fault.clone()));
+        }
     }
 
     /// Calls a policy. Says whether the instance was clean; it is dirty now.

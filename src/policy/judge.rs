@@ -91,6 +91,8 @@ pub struct Judge {
     pub(super) answers: Memo<Arc<Answer>>,
     pub(super) stats: Stats,
     pub(super) log_lines: (Instant, u32),
+    /// Faults that nobody has been told of yet.
+    pub(super) faults: Vec<(Arc<str>, Fault)>,
     chains: Memo<Arc<Decided>>,
     known: hashbrown::HashMap<(usize, usize), KnownChain, rustc_hash::FxBuildHasher>,
     impurities: u64,
@@ -107,6 +109,7 @@ impl Judge {
             answers: Memo::new(MEMO_BYTES),
             stats: Stats::default(),
             log_lines: (Instant::now(), 0),
+            faults: Vec::new(),
             chains: Memo::new(MEMO_BYTES),
             known: hashbrown::HashMap::default(),
             impurities: 0,
@@ -127,6 +130,11 @@ impl Judge {
     /// Calls into WebAssembly so far.
     pub fn calls(&self) -> u64 {
         self.stats.calls
+    }
+
+    /// What policies did wrong since the last call, whatever became of the statement.
+    pub fn take_faults(&mut self) -> Vec<(Arc<str>, Fault)> {
+        std::mem::take(&mut self.faults)
     }
 
     /// Counters of this worker.

@@ -42,10 +42,15 @@ pub struct ReloadReport {
     pub added: Vec<Arc<str>>,
     /// Policies with other bytes, settings or grants.
     pub changed: Vec<Arc<str>>,
-    /// Policies that keep their instances and their memo.
+    /// Policies that keep their instances and their memo, and are used in another
+    /// way: mode, on_fault, or whom they judge.
+    pub adjusted: Vec<Arc<str>>,
+    /// Policies of which nothing changed.
     pub unchanged: Vec<Arc<str>>,
     /// Policies that are gone or off.
     pub removed: Vec<Arc<str>>,
+    /// Those that stayed judge in another order: which refusal is shown first may differ.
+    pub reordered: bool,
 }
 
 /// The policies of the gate: what judges now, and how that changes.
@@ -179,8 +184,9 @@ fn report(generation: u64, before: &PolicySet, members: &[Arc<Member>]) -> Reloa
             .find(|old| old.version.name() == name)
         {
             None => &mut report.added,
-            Some(old) if old.version.id == member.version.id => &mut report.unchanged,
-            Some(_) => &mut report.changed,
+            Some(old) if old.version.id != member.version.id => &mut report.changed,
+            Some(old) if old.is_used_like(member) => &mut report.unchanged,
+            Some(_) => &mut report.adjusted,
         };
         list.push(name.clone());
     }
@@ -189,6 +195,14 @@ fn report(generation: u64, before: &PolicySet, members: &[Arc<Member>]) -> Reloa
         .filter(|name| !members.iter().any(|m| m.version.name() == *name))
         .cloned()
         .collect();
+    let stayed = |list: &[Arc<Member>], other: &[Arc<Member>]| -> Vec<Arc<str>> {
+        list.iter()
+            .map(|member| member.version.name())
+            .filter(|name| other.iter().any(|m| m.version.name() == *name))
+            .cloned()
+            .collect()
+    };
+    report.reordered = stayed(members, before.members()) != stayed(before.members(), members);
     report
 }
 

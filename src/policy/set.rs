@@ -57,6 +57,11 @@ impl Member {
         self.mode
     }
 
+    /// Whether the same version would do the same in this place.
+    pub(super) fn is_used_like(&self, other: &Member) -> bool {
+        self.mode == other.mode && self.on_fault == other.on_fault && self.scope == other.scope
+    }
+
     /// What happens when it fails.
     pub fn on_fault(&self) -> OnFault {
         self.on_fault

@@ -158,7 +158,7 @@ fn one_faulting_policy_does_not_stop_other_clients() {
 }
 
 #[test]
-fn faults_may_be_let_through_only_where_it_is_written() {
+fn faults_may_be_let_through_only_where_it_is_written_and_are_counted() {
     let Some(database) = fresh_database() else {
         return;
     };
@@ -166,10 +166,17 @@ fn faults_may_be_let_through_only_where_it_is_written() {
     let gate = Gate::start_prepared(&database, &rules, |folder| {
         std::fs::write(folder.join("mine.wasm"), policy("unreachable")).expect("the policy");
     });
+    let faults = || gate.metric("portcullis_policy_faults_total", "policy=\"mine\"");
     let mut client = gate.connect();
-    assert_eq!(ask(&mut client, 1), "00000");
-    assert!(
-        gate.metric("portcullis_policy_faults_total", "mine") >= 1.0,
-        "the fault is counted all the same"
-    );
+    for shape in 1..4 {
+        let before = faults();
+        assert_eq!(ask(&mut client, shape), "00000");
+        assert_eq!(faults(), before + 1.0, "every fault is counted once");
+    }
+    let mode = rules.replace("allow\"\n", "allow\"\nmode = \"monitor\"\n");
+    gate.rewrite(&mode);
+    gate.wait_for_log(&["reload done", "adjusted: mine"]);
+    let before = faults();
+    assert_eq!(ask(&mut client, 9), "00000");
+    assert_eq!(faults(), before + 1.0, "in monitor mode, too");
 }

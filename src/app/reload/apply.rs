@@ -157,16 +157,41 @@ fn summary(report: &ReloadReport) -> String {
     let lists = [
         ("added", &report.added),
         ("changed", &report.changed),
+        ("adjusted", &report.adjusted),
         ("removed", &report.removed),
     ];
-    let parts: Vec<String> = lists
+    let mut parts: Vec<String> = lists
         .into_iter()
         .filter(|(_, names)| !names.is_empty())
         .map(|(what, names)| format!("{what}: {}", names.join(", ")))
         .collect();
+    if report.reordered {
+        parts.push("order changed".to_owned());
+    }
     if parts.is_empty() {
         "policies unchanged".to_owned()
     } else {
         parts.join("; ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_names_every_kind_of_change() {
+        assert_eq!(summary(&ReloadReport::default()), "policies unchanged");
+        let report = ReloadReport {
+            changed: vec!["a".into(), "b".into()],
+            adjusted: vec!["c".into()],
+            unchanged: vec!["d".into()],
+            reordered: true,
+            ..ReloadReport::default()
+        };
+        assert_eq!(
+            summary(&report),
+            "changed: a, b; adjusted: c; order changed"
+        );
     }
 }

@@ -184,6 +184,31 @@ fn a_client_cannot_make_a_policy_fail_by_binding_too_little() {
 }
 
 #[test]
+fn a_fault_is_told_once_whatever_becomes_of_the_statement() {
+    let mut house = House::of(&judge("unreachable"));
+    house.config.policies[0].on_fault = OnFault::Allow;
+    house.add("q", &judge("(drop (call $features)) i32.const 0"));
+    house.add(
+        "r",
+        &judge("(call $column (i32.const 16) (i32.const 2) (i32.const 25)) i32.const 2"),
+    );
+    let mut bench = house.bench();
+    let mut prepared = Facts::empty(Kind::Select);
+    prepared.parameters = 1;
+    let prepared = statement("SELECT $1", "SELECT $1", prepared);
+    for (statement, values, expected) in [
+        (&prepared, Values::Unknown, "needs values"),
+        (&select("1"), Values::Known(&[]), "respond"),
+    ] {
+        assert_eq!(verdict(&bench.ask_with(statement, values)), expected);
+        let faults = bench.judge.take_faults();
+        assert_eq!(faults.len(), 1, "{expected}");
+        assert_eq!((&*faults[0].0, faults[0].1.kind), ("p", FaultKind::Trap));
+        assert!(bench.judge.take_faults().is_empty(), "told once");
+    }
+}
+
+#[test]
 fn an_innocent_policy_survives_a_busy_machine() {
     let stop = std::sync::atomic::AtomicBool::new(false);
     let mut bench = House::of(&judge(

@@ -1,10 +1,12 @@
 //! What loads, what does not, and what a reload changes.
 
+use std::sync::Arc;
+
 use super::super::Policies;
 use super::support::{
     Bench, House, core, encode, full, judge, remembered, select, verdict, with, with_manifest,
 };
-use crate::config::{Mode, Plugin, Position};
+use crate::config::{Mode, OnFault, Plugin, PolicyConfig, Position};
 
 fn message(component: &[u8]) -> String {
     let errors = House::of(component).load().unwrap_err();
@@ -187,6 +189,44 @@ fn a_broken_replacement_changes_nothing() {
         "p/no",
         "not even the good half is taken"
     );
+}
+
+#[test]
+fn a_reload_says_what_is_used_in_another_way() {
+    type Change = fn(&mut PolicyConfig);
+    let changes: [(Change, bool); 5] = [
+        (|policy| policy.mode = Mode::Monitor, true),
+        (|policy| policy.on_fault = OnFault::Allow, true),
+        (|policy| policy.except_users = vec!["admin".into()], true),
+        (|policy| policy.positions = Default::default(), false),
+        (|policy| policy.settings = "{\"a\":1}".into(), false),
+    ];
+    for (index, (change, adjusted)) in changes.into_iter().enumerate() {
+        let mut house = House::of(&judge("i32.const 0"));
+        house.add("q", &judge("i32.const 0"));
+        let policies = house.load().unwrap();
+        change(&mut house.config.policies[0]);
+        let report = policies.reload(&house.config).unwrap();
+        let expected: &[Arc<str>] = if adjusted { &["p".into()] } else { &[] };
+        assert_eq!(report.adjusted, expected, "change {index}");
+        assert!(report.unchanged.contains(&"q".into()));
+        assert_eq!(report.changed.is_empty(), index != 4, "change {index}");
+        assert!(!report.reordered);
+    }
+}
+
+#[test]
+fn a_reload_notices_another_order() {
+    let mut house = House::of(&judge("i32.const 0"));
+    house.add("q", &judge("i32.const 0"));
+    house.add("r", &judge("i32.const 0"));
+    let policies = house.load().unwrap();
+    house.config.policies.remove(1);
+    assert!(!policies.reload(&house.config).unwrap().reordered, "a gap");
+    house.config.policies.swap(0, 1);
+    let report = policies.reload(&house.config).unwrap();
+    assert!(report.reordered);
+    assert_eq!(report.unchanged.len(), 2);
 }
 
 #[test]

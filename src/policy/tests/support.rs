@@ -36,6 +36,7 @@ const IMPORTS: &[(&str, &str, &str, &str)] = &[
     ("$literal", "values", "literal", "(param i32 i32)"),
     ("$parameter", "values", "parameter", "(param i32 i32)"),
     ("$before", "clock", "before", "(param i64) (result i32)"),
+    ("$column", "response", "column", "(param i32 i32 i32)"),
     ("$write", "log", "write", "(param i32 i32 i32)"),
     ("$measure", "plan", "measure", "(param i32) (result f64)"),
 ];
