@@ -62,14 +62,6 @@ const RUST: &[&str] = &[
 ];
 const LONGEST_FILE: usize = 500;
 
-/// Files that are longer and wait to be taken apart; none may grow, none may be added.
-const TOO_LONG: &[(&str, usize)] = &[
-    ("src/backend/sqlite/catalog/fill.rs", 570),
-    ("src/backend/sqlite/functions.rs", 530),
-    ("src/gate/served/extended.rs", 560),
-    ("src/gate/served/line.rs", 840),
-];
-
 fn existing(folders: &'static [&'static str]) -> Vec<&'static str> {
     let there = |folder: &&str| source::root().join(folder).exists();
     folders.iter().copied().filter(there).collect()
@@ -181,8 +173,7 @@ fn no_file_is_longer_than_a_reader_can_hold() {
     let mut wrong = Vec::new();
     for file in rust_files() {
         let lines = file.text.lines().count();
-        let known = TOO_LONG.iter().find(|(path, _)| file.path.ends_with(path));
-        if lines > known.map_or(LONGEST_FILE, |(_, most)| *most) {
+        if lines > LONGEST_FILE {
             wrong.push(format!("{} has {lines} lines", file.path));
         }
     }

@@ -1,337 +1,45 @@
-//! The extended protocol: Parse, Bind, Describe, Execute, Close, Sync.
+//! The extended protocol: Describe, Execute, Close, Sync. Parse is in [`super::prepared`], Bind in [`super::portal`].
 
 use std::cell::RefCell;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::describe;
-use super::line::{Cleared, Decided, Run, Stop, Trace, nanos, undecided};
-use super::own::Own;
+use super::line::{Cleared, Stop};
+use super::portal::Portal;
+use super::prepared::Plan;
+use super::run::Run;
 use super::session::Session;
 use super::simple::aborted;
-use super::value;
-use crate::backend::rows::{Column, Type, Value};
+use super::trace::Trace;
 use crate::gate::Error;
-use crate::model::{Analysis, BindValue, Statement, UserMessage};
-use crate::policy::{Permit, Responded};
+use crate::model::UserMessage;
 use crate::wire::postgres::{encode, frame::client, message};
-
-/// What a prepared statement is.
-pub(super) enum Plan {
-    /// Nothing.
-    Empty,
-    /// Carried out here.
-    Own(Own, RefCell<Permit>),
-    /// Answered by a policy.
-    Respond(Responded),
-    /// Run by the database.
-    Run(RefCell<Cleared>),
-}
-
-/// A prepared statement.
-pub(super) struct Prepared {
-    whole: Arc<str>,
-    statement: Option<Arc<Statement>>,
-    plan: Plan,
-}
-
-/// A portal.
-pub(super) struct Portal {
-    prepared: Rc<Prepared>,
-    values: Vec<BindValue>,
-    decoded: Vec<Value>,
-    formats: Vec<bool>,
-    /// The permit its values were given, when they had to be known.
-    permit: Option<Permit>,
-    run: Option<Run>,
-    /// All rows were sent.
-    ended: bool,
-}
-
-impl Prepared {
-    fn parameters(&self) -> Vec<Type> {
-        match &self.plan {
-            Plan::Run(cleared) => cleared.borrow().described.parameters.clone(),
-            _ => Vec::new(),
-        }
-    }
-
-    fn columns(&self) -> Vec<Column> {
-        match &self.plan {
-            Plan::Run(cleared) => cleared.borrow().described.columns.clone(),
-            Plan::Own(own, _) => own.columns(),
-            Plan::Respond(responded) => {
-                let columns = responded
-                    .response()
-                    .map(|r| r.columns.as_slice())
-                    .unwrap_or_default();
-                let column = |(name, oid): &(Arc<str>, u32)| Column {
-                    name: name.clone(),
-                    kind: Type {
-                        oid: *oid,
-                        modifier: -1,
-                    },
-                    certain: true,
-                };
-                columns.iter().map(column).collect()
-            }
-            Plan::Empty => Vec::new(),
-        }
-    }
-
-    /// The policies want the values before they decide.
-    fn needs_values(&self) -> bool {
-        matches!(&self.plan, Plan::Run(cleared) if cleared.borrow().permit.is_none())
-    }
-
-    fn may_run_in_failed_block(&self) -> bool {
-        match &self.plan {
-            Plan::Empty => true,
-            Plan::Own(own, _) => own.ends_failure(),
-            _ => false,
-        }
-    }
-}
-
-/// What Parse of a single statement starts from.
-struct Parsed {
-    analysis: Analysis,
-    types: Vec<u32>,
-}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// An error in the extended protocol: everything up to Sync is skipped.
-    async fn refuse(&mut self, stop: Stop, whole: &str, trace: &mut Trace) -> Result<(), Error> {
+    pub(super) async fn refuse(
+        &mut self,
+        stop: Stop,
+        whole: &str,
+        trace: &mut Trace,
+    ) -> Result<(), Error> {
         self.say(stop, whole, trace)?;
         self.fail().await?;
         self.discard = true;
         Ok(())
     }
 
-    async fn protocol_error(&mut self, code: &'static str, text: String) -> Result<(), Error> {
+    pub(super) async fn protocol_error(
+        &mut self,
+        code: &'static str,
+        text: String,
+    ) -> Result<(), Error> {
         encode::error(&mut self.outbox, &UserMessage::error(code, text));
         self.fail().await?;
         self.discard = true;
         Ok(())
-    }
-
-    pub(super) async fn on_parse(&mut self, body: &[u8]) -> Result<(), Error> {
-        let parse = message::parse(body).map_err(Error::Client)?;
-        let name = parse.name.to_vec();
-        if !name.is_empty() && self.statements.contains_key(&name) {
-            let shown = String::from_utf8_lossy(&name).into_owned();
-            return self
-                .protocol_error(
-                    "42P05",
-                    format!("prepared statement \"{shown}\" already exists"),
-                )
-                .await;
-        }
-        if self.statements.len() >= self.limits.prepared_max {
-            let most = self.limits.prepared_max;
-            return self
-                .protocol_error(
-                    "53400",
-                    format!("a session may keep {most} prepared statements"),
-                )
-                .await;
-        }
-        self.forget_statement(b"").await?;
-        let started = Instant::now();
-        let parsed = Parsed {
-            analysis: self.analyze(parse.text),
-            types: parse.type_oids().collect(),
-        };
-        let whole = parsed.analysis.text.clone();
-        let statement = parsed.analysis.statements.first().cloned();
-        let mut trace = self.trace(false, &whole, statement.as_ref());
-        trace.timings.analyze_ns = nanos(started);
-        match self.parse(parsed, &mut trace).await {
-            Ok(prepared) => {
-                trace.forget();
-                self.statements.insert(name, Rc::new(prepared));
-                encode::frame(&mut self.outbox, b'1', |_| {});
-                Ok(())
-            }
-            Err(stop) => self.refuse(stop, &whole, &mut trace).await,
-        }
-    }
-
-    async fn parse(&mut self, parsed: Parsed, trace: &mut Trace) -> Result<Prepared, Stop> {
-        let Parsed { analysis, types } = parsed;
-        let whole = analysis.text.clone();
-        let Some(statement) = analysis.statements.first().cloned() else {
-            return Ok(Prepared {
-                whole,
-                statement: None,
-                plan: Plan::Empty,
-            });
-        };
-        if analysis.statements.len() > 1 && analysis.problem.is_none() {
-            return Err(Stop::failed(UserMessage::error(
-                "42601",
-                "cannot insert multiple commands into a prepared statement",
-            )));
-        }
-        let started = Instant::now();
-        let set = self.policies();
-        let decided = self.decide(&set, analysis.problem.as_ref(), &statement, None);
-        trace.timings.decide_ns = nanos(started);
-        let own = Own::read(&statement.text);
-        let permit = match decided? {
-            Decided::Permit(permit) => Some(permit),
-            // At Bind they are asked again, with the values.
-            Decided::NeedsValues => None,
-            Decided::Respond(responded) => {
-                return Ok(Prepared {
-                    whole,
-                    statement: Some(statement),
-                    plan: Plan::Respond(responded),
-                });
-            }
-        };
-        if self.transaction.is_failed() && !own.as_ref().is_some_and(Own::ends_failure) {
-            return Err(Stop::failed(aborted()));
-        }
-        let plan = match own {
-            Some(own) => Plan::Own(own, RefCell::new(permit.ok_or_else(undecided)?)),
-            None => Plan::Run(RefCell::new(
-                self.clear(&set, &statement, permit, types, None).await?,
-            )),
-        };
-        Ok(Prepared {
-            whole,
-            statement: Some(statement),
-            plan,
-        })
-    }
-
-    pub(super) async fn on_bind(&mut self, body: &[u8]) -> Result<(), Error> {
-        let bind = message::bind(body).map_err(Error::Client)?;
-        let Some(prepared) = self.statements.get(bind.statement).cloned() else {
-            let shown = String::from_utf8_lossy(bind.statement).into_owned();
-            let text = if shown.is_empty() {
-                "unnamed prepared statement does not exist".to_owned()
-            } else {
-                format!("prepared statement \"{shown}\" does not exist")
-            };
-            return self.protocol_error("26000", text).await;
-        };
-        let name = bind.portal.to_vec();
-        if !name.is_empty() && self.portals.contains_key(&name) {
-            let shown = String::from_utf8_lossy(&name).into_owned();
-            return self
-                .protocol_error("42P03", format!("portal \"{shown}\" already exists"))
-                .await;
-        }
-        if self.portals.len() >= self.limits.prepared_max {
-            let most = self.limits.prepared_max;
-            return self
-                .protocol_error("53400", format!("a session may keep {most} portals"))
-                .await;
-        }
-        self.forget_portal(&name).await?;
-        let values = bind.values().map_err(Error::Client)?;
-        let formats = bind.result_formats().map_err(Error::Client)?;
-        let mut trace = self.trace(false, &prepared.whole, prepared.statement.as_ref());
-        let whole = prepared.whole.clone();
-        match self.bind_values(prepared, values, formats, &mut trace) {
-            Ok(portal) => {
-                trace.forget();
-                self.portals.insert(name, portal);
-                encode::frame(&mut self.outbox, b'2', |_| {});
-                Ok(())
-            }
-            Err(stop) => self.refuse(stop, &whole, &mut trace).await,
-        }
-    }
-
-    fn bind_values(
-        &mut self,
-        prepared: Rc<Prepared>,
-        values: Vec<message::Value>,
-        formats: Vec<bool>,
-        trace: &mut Trace,
-    ) -> Result<Portal, Stop> {
-        if self.transaction.is_failed() && !prepared.may_run_in_failed_block() {
-            return Err(Stop::failed(aborted()));
-        }
-        let kinds = prepared.parameters();
-        if values.len() != kinds.len() {
-            let text = format!(
-                "bind message supplies {} parameters, but prepared statement requires {}",
-                values.len(),
-                kinds.len()
-            );
-            return Err(Stop::failed(UserMessage::error("08P01", text)));
-        }
-        let columns = prepared.columns().len();
-        if formats.len() > 1 && formats.len() != columns {
-            let text = format!(
-                "bind message has {} result formats but query has {columns} columns",
-                formats.len()
-            );
-            return Err(Stop::failed(UserMessage::error("08P01", text)));
-        }
-        let decoded: Result<Vec<Value>, UserMessage> = values
-            .iter()
-            .zip(&kinds)
-            .map(|(v, kind)| value::decode(v.bytes.as_deref(), *kind, v.binary))
-            .collect();
-        let decoded = decoded?;
-        let values: Vec<BindValue> = values
-            .into_iter()
-            .zip(&kinds)
-            .map(|(v, kind)| BindValue {
-                type_oid: kind.oid,
-                binary: v.binary,
-                bytes: v.bytes,
-            })
-            .collect();
-        let mut portal = Portal {
-            prepared,
-            values,
-            decoded,
-            formats,
-            permit: None,
-            run: None,
-            ended: false,
-        };
-        if portal.prepared.needs_values() {
-            let started = Instant::now();
-            portal.permit = Some(self.decide_with_values(&portal)?);
-            trace.timings.decide_ns = nanos(started);
-        }
-        Ok(portal)
-    }
-
-    /// Decides with everything known: at Bind when the policies ask for it, at
-    /// Execute when what was decided no longer holds.
-    fn decide_with_values(&self, portal: &Portal) -> Result<Permit, Stop> {
-        let statement = match &portal.prepared.plan {
-            Plan::Run(cleared) => cleared.borrow().statement.clone(),
-            _ => match &portal.prepared.statement {
-                Some(statement) => statement.clone(),
-                None => {
-                    return Err(Stop::failed(UserMessage::error(
-                        "XX000",
-                        "there is nothing to decide",
-                    )));
-                }
-            },
-        };
-        let set = self.policies();
-        match self.decide(&set, None, &statement, Some(&portal.values))? {
-            Decided::Permit(permit) => Ok(permit),
-            Decided::Respond(_) => Err(Stop::failed(UserMessage::error(
-                "0A000",
-                "a policy answers this statement now; prepare it again",
-            ))),
-            Decided::NeedsValues => Err(undecided()),
-        }
     }
 
     pub(super) async fn on_describe(&mut self, body: &[u8]) -> Result<(), Error> {
@@ -484,20 +192,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(())
     }
 
-    /// The permit of a statement carried out here, decided again when it no longer holds.
-    fn still(&self, permit: &RefCell<Permit>, portal: &Portal) -> Result<Permit, Stop> {
-        let now = self.still_cleared(&permit.borrow(), portal)?;
-        permit.replace(now.clone());
-        Ok(now)
-    }
-
-    fn still_cleared(&self, permit: &Permit, portal: &Portal) -> Result<Permit, Stop> {
-        if permit.holds(&self.policies(), &self.facts, SystemTime::now()) {
-            return Ok(permit.clone());
-        }
-        self.decide_with_values(portal)
-    }
-
     pub(super) async fn on_close(&mut self, body: &[u8]) -> Result<(), Error> {
         let target = message::target(client::CLOSE, body).map_err(Error::Client)?;
         if target.portal {
@@ -520,24 +214,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         self.ready();
         self.flush().await
-    }
-
-    /// Closes a portal, if there is one.
-    pub(super) async fn forget_portal(&mut self, name: &[u8]) -> Result<(), Error> {
-        let portal = self.portals.remove(name);
-        if let Some(number) = portal.and_then(|p| p.run).as_ref().and_then(Run::portal) {
-            self.link.close_portal(number).await?;
-        }
-        Ok(())
-    }
-
-    /// Forgets a prepared statement, if there is one.
-    pub(super) async fn forget_statement(&mut self, name: &[u8]) -> Result<(), Error> {
-        if let Some(Plan::Run(cleared)) = self.statements.remove(name).as_deref().map(|p| &p.plan) {
-            // A portal of it that has not begun prepares it anew.
-            let number = cleared.borrow().number;
-            self.link.close_statement(number).await?;
-        }
-        Ok(())
     }
 }

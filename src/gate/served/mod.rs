@@ -2,7 +2,7 @@
 //!
 //! It does what the server does behind the relay: keeps prepared statements,
 //! portals and the state of the transaction, and speaks the protocol. Every
-//! statement takes the straight line of [`line`], on both protocols. Every
+//! statement takes the straight line of [`line`], [`run`](mod@run) and [`trace`], on both protocols. Every
 //! statement runs in a transaction that this session commits, so that whatever
 //! turns out to be too much afterwards can still be taken back.
 //!
@@ -17,11 +17,16 @@ mod line;
 mod moment;
 mod numeric;
 mod own;
+mod portal;
+mod prepared;
+mod reach;
+mod run;
 mod session;
 mod settings;
 mod simple;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod transaction;
 mod value;
 

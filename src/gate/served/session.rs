@@ -11,7 +11,8 @@ use std::sync::atomic::Ordering;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::extended::{Portal, Prepared};
+use super::portal::Portal;
+use super::prepared::Prepared;
 use super::settings::Settings;
 use super::transaction::Transaction;
 use crate::backend::sqlite::{Canceller, Link};

@@ -6,9 +6,11 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::describe;
-use super::line::{Decided, Run, Stop, Trace, nanos, undecided};
+use super::line::{Decided, Stop, undecided};
 use super::own::Own;
+use super::run::Run;
 use super::session::Session;
+use super::trace::{Trace, nanos};
 use crate::backend::rows::Value;
 use crate::gate::Error;
 use crate::model::refusal::sqlstate;
