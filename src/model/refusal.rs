@@ -91,6 +91,14 @@ pub struct Disguise {
 }
 
 impl Refusal {
+    /// Rule of the gate: a statement it does not fully understand.
+    pub const OPAQUE: &'static str = "opaque";
+
+    /// Whether the gate refused what it does not fully understand.
+    pub fn is_opaque(&self) -> bool {
+        &*self.policy == "gate" && &*self.rule == Refusal::OPAQUE
+    }
+
     /// A refusal by the gate itself.
     pub fn gate(rule: &str, code: &'static str, message: impl Into<Arc<str>>) -> Refusal {
         Refusal {

@@ -62,7 +62,7 @@ fn opaque(statement: &Statement) -> Refusal {
         }
     };
     Refusal::gate(
-        "opaque",
+        Refusal::OPAQUE,
         sqlstate::REFUSED,
         "the gate does not fully understand this statement and it may write",
     )

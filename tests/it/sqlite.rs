@@ -175,14 +175,21 @@ fn errors_have_the_nearest_sqlstate() {
     for (sql, code) in [
         ("SELECT * FROM missing", "42P01"),
         ("SELECT missing FROM users", "42703"),
-        // What cannot be read is refused before SQLite sees it.
-        ("SELEC 1", "42501"),
+        ("SELEC 1", "42601"),
+        ("SELEC 1; DELETE FROM log", "42601"),
+        ("delet FROM users", "42601"),
+        // It could be run, and the gate does not understand it.
+        ("PRAGMA writable_schema = 1", "42501"),
         ("INSERT INTO users (id, name) VALUES (1, 'again')", "23505"),
         ("INSERT INTO users (id) VALUES (999)", "23502"),
     ] {
         let answers = client.run(&format!("Q {sql}"));
         assert_eq!(codes(&answers), [code], "{sql}");
     }
+    let answers = client.run("P - SELEC $1\nB - 1\nE -\nS");
+    assert_eq!(codes(&answers), ["42601"], "extended");
+    let error = client.run("Q SELEC 1").remove(0);
+    assert_eq!(error.field(b'M'), "syntax error at or near \"SELEC\"");
 }
 
 #[test]

@@ -252,6 +252,12 @@ impl Link {
         .await
     }
 
+    /// The syntax error of a text that begins with no command at all; none for
+    /// every text that SQLite might run. Nothing is run.
+    pub async fn misspelled(&self, text: Arc<str>) -> Result<Option<Error>, Error> {
+        self.ask(|reply| Command::Misspelled { text, reply }).await
+    }
+
     /// Binds values; [`Error::Stale`] when the schema has changed since.
     pub async fn bind(&self, portal: u64, statement: u64, values: Vec<Value>) -> Result<(), Error> {
         self.ask(|reply| Command::Bind {

@@ -441,3 +441,40 @@ async fn speaks_some_postgresql() {
         assert_eq!(bench.number(text).await, expected, "{text}");
     }
 }
+
+#[tokio::test]
+async fn a_text_without_a_command_is_a_syntax_error_and_nothing_else_is() {
+    let engine = Engine::open(Options::new(None)).unwrap();
+    let bench = Bench::new(&engine).await;
+    bench.run("CREATE TABLE t (id INTEGER)").await.unwrap();
+    let misspelled = async |text: &str| bench.link.misspelled(text.into()).await.unwrap();
+    for (text, word) in [
+        ("SELEC 1", "SELEC"),
+        ("  /* x */ delet FROM t", "delet"),
+        ("foo", "foo"),
+        ("\"t\" = 1", "\"t\""),
+        ("selec 1; DROP TABLE t", "selec"),
+    ] {
+        let error = misspelled(text).await.unwrap_or_else(|| panic!("{text}"));
+        assert_eq!(error.code(), "42601");
+        let expected = format!("42601: syntax error at or near \"{word}\"");
+        assert_eq!(error.to_string(), expected, "{text}");
+    }
+    for text in [
+        "",
+        "1",
+        "(SELECT 1)",
+        "SELECT 1",
+        "SELECT FROM WHERE",
+        "DROP TABLE t",
+        "delete from",
+        "PRAGMA writable_schema = 1",
+        "ATTACH 'x' AS y",
+        "'selec'",
+        ";; DELETE FROM t",
+    ] {
+        assert_eq!(misspelled(text).await, None, "{text}");
+    }
+    let (rows, _) = bench.run("SELECT count(*) FROM t").await.unwrap();
+    assert_eq!(rows.len(), 1, "the table is still there");
+}

@@ -34,6 +34,10 @@ pub(super) enum Command {
         types: Vec<u32>,
         reply: Reply<Arc<Described>>,
     },
+    Misspelled {
+        text: Arc<str>,
+        reply: Reply<Option<Error>>,
+    },
     Bind {
         portal: u64,
         statement: u64,
@@ -201,6 +205,9 @@ impl<'c> Worker<'c> {
                 reply,
             } => {
                 let _ = reply.send(self.prepare(id, text, &types));
+            }
+            Command::Misspelled { text, reply } => {
+                let _ = reply.send(self.misspelled(&text));
             }
             Command::Bind {
                 portal,

@@ -167,6 +167,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
+    /// A refusal of what the gate cannot read, in the words of a plain typo where
+    /// it is one: the database itself finds no command at its beginning.
+    pub(super) async fn spelled(&self, statement: &Statement, stop: Stop) -> Stop {
+        let Stop::Refused(refused) = stop else {
+            return stop;
+        };
+        let unread = refused.refusal.is_opaque() && statement.facts.kind == Kind::Other;
+        if !unread {
+            return Stop::Refused(refused);
+        }
+        match self.link.misspelled(statement.text.clone()).await {
+            Ok(Some(error)) => error.into(),
+            Err(error @ sqlite::Error::Gone) => error.into(),
+            Ok(None) | Err(_) => Stop::Refused(refused),
+        }
+    }
+
     /// Prepares a permitted statement on the link, and decides once more when
     /// SQLite says that it touches more than its text shows.
     pub(super) async fn clear(

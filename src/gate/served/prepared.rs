@@ -152,7 +152,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let decided = self.decide(&set, analysis.problem.as_ref(), &statement, None);
         trace.timings.decide_ns = nanos(started);
         let own = Own::read(&statement.text);
-        let permit = match decided? {
+        let decided = match decided {
+            Ok(decided) => decided,
+            Err(stop) => return Err(self.spelled(&statement, stop).await),
+        };
+        let permit = match decided {
             Decided::Permit(permit) => Some(permit),
             // At Bind they are asked again, with the values.
             Decided::NeedsValues => None,

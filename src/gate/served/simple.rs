@@ -55,6 +55,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     let mut trace = self.trace(true, &statement.text, Some(statement));
                     trace.timings.analyze_ns = analyze_ns;
                     trace.timings.decide_ns = nanos(started);
+                    let stop = self.spelled(statement, stop).await;
                     return self.give_up(stop, &whole, &mut trace).await;
                 }
             }

@@ -68,6 +68,33 @@ const ROW_VERBS: &[&str] = &[
     "insert", "update", "delete", "replace", "with", "truncate", "explain",
 ];
 
+/// Every word that a statement of SQLite may begin with.
+const COMMANDS: &[&str] = &[
+    "alter",
+    "analyze",
+    "attach",
+    "begin",
+    "commit",
+    "create",
+    "delete",
+    "detach",
+    "drop",
+    "end",
+    "explain",
+    "insert",
+    "pragma",
+    "reindex",
+    "release",
+    "replace",
+    "rollback",
+    "savepoint",
+    "select",
+    "update",
+    "vacuum",
+    "values",
+    "with",
+];
+
 impl<'c> Worker<'c> {
     pub(super) fn prepare(
         &mut self,
@@ -139,6 +166,27 @@ impl<'c> Worker<'c> {
         };
         self.prepared.insert(id, prepared);
         Ok(described)
+    }
+
+    /// SQLite's own word about a text whose first word it does not know.
+    pub(super) fn misspelled(&self, text: &str) -> Result<Option<Error>, Error> {
+        let source = tokens(text)?;
+        let Some(first) = source.first().filter(|token| token.name().is_some()) else {
+            return Ok(None);
+        };
+        if first.is_any(COMMANDS) {
+            return Ok(None);
+        }
+        let outcome = self
+            .tools
+            .guard
+            .with(Mode::Rows, || one(self.connection, text).map(drop));
+        let expected = Error::statement(
+            "42601",
+            format!("syntax error at or near \"{}\"", first.text),
+        );
+        // Only an error at the very first word: then no reading of the text can be run.
+        Ok(outcome.err().filter(|error| *error == expected))
     }
 
     /// The statement, if the schema is still the one it was prepared under.
