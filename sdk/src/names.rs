@@ -48,6 +48,20 @@ impl Names {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Networks(pub(crate) Option<u32>);
 
+impl Networks {
+    /// Whether the list has no network.
+    pub fn is_empty(self) -> bool {
+        self.0.is_none()
+    }
+}
+
 /// A list of time windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Windows(pub(crate) Option<u32>);
+
+impl Windows {
+    /// Whether the list has no window.
+    pub fn is_empty(self) -> bool {
+        self.0.is_none()
+    }
+}

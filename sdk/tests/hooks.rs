@@ -35,7 +35,7 @@ impl ConnectionPolicy for FrontDoor {
         if client.application() == self.intruder {
             return Verdict::refuse("application", "this application may not connect");
         }
-        if client.network(self.networks).is_none() {
+        if !self.networks.is_empty() && client.network(self.networks).is_none() {
             return Verdict::refuse("network", "nobody connects from there")
                 .hint("Connect through the VPN.");
         }
@@ -61,6 +61,12 @@ const CASES: &str = r#"
     settings = { networks = ["10.0.0.0/8"] }
     client = { address = "192.0.2.1" }
     expect = { decision = "refuse", rule = "network" }
+
+    [[cases]]
+    name = "no networks, no limits"
+    connection = true
+    client = { address = "192.0.2.1" }
+    expect = { decision = "pass" }
 
     [[cases]]
     sql = "SELECT 1"

@@ -7,7 +7,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::{postgres, process, setup};
+use crate::{examples, postgres, process, setup};
 
 /// One part: a name, what it proves, how to run it.
 struct Part {
@@ -56,6 +56,11 @@ const PARTS: &[Part] = &[
         name: "golden",
         what: "the default policies as components: loading one runs its golden cases",
         run: golden,
+    },
+    Part {
+        name: "examples",
+        what: "the example policies: natively, and as components in the gate",
+        run: examples::run,
     },
     Part {
         name: "integration",
