@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use crate::code::{Measure, Transaction};
+use crate::code::{Measure, Transaction, ValueFeatures};
 use crate::host;
 use crate::names::{Names, Networks, Symbol, Windows};
 
@@ -82,9 +82,9 @@ impl Values {
         usize::try_from(host::mentions(names.0?)).ok()
     }
 
-    /// Traits of all values together, bit by bit; see the registry.
-    pub fn features(&self) -> u64 {
-        host::features()
+    /// What is found in at least one of the values.
+    pub fn features(&self) -> ValueFeatures {
+        ValueFeatures::from_bits_retain(host::features())
     }
 
     /// Whether the statement cannot return more than `n` rows, by its LIMIT.

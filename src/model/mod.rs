@@ -20,10 +20,8 @@ pub mod refusal;
 pub mod verdict;
 
 pub use client::{BindValue, Client, SessionFacts, TransactionState};
-pub use code::{Access, Dialect, Effects, Kind, Predicate, Traits, ValueFeatures, Via};
+pub use code::{Access, Dialect, Effects, Kind, Measure, Predicate, Traits, ValueFeatures, Via};
 pub use error::{ErrorKind, Side, UserFacing, UserMessage};
 pub use facts::{Analysis, Facts, FunctionUse, Literal, Problem, Relation, Setting, Statement};
 pub use refusal::{Disguise, Refusal, Severity};
-pub use verdict::{
-    Alert, Decision, Measure, Notice, Requirement, RequirementKind, Response, Verdict,
-};
+pub use verdict::{Alert, Decision, Notice, Requirement, RequirementKind, Response, Verdict};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::code::Measure;
 use super::refusal::{Refusal, Severity};
 
 /// The frozen three-case answer of one `judge` call.
@@ -13,51 +14,6 @@ pub enum Decision {
     Refuse,
     /// Must not run; the client gets the response the policy built.
     Respond,
-}
-
-/// A number of a plan that a policy may bound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u32)]
-pub enum Measure {
-    /// Total cost of the top node.
-    TotalCost = 1,
-    /// Estimated rows of the top node (of the child, for a ModifyTable).
-    Rows = 2,
-    /// Largest table (estimated rows) read by a sequential scan without using an index.
-    SequentialRows = 3,
-    /// Number of sequential scans.
-    SequentialScans = 4,
-    /// Joins without a condition.
-    CrossJoins = 5,
-}
-
-impl Measure {
-    /// All, in the order of their numbers.
-    pub const ALL: [Measure; 5] = [
-        Measure::TotalCost,
-        Measure::Rows,
-        Measure::SequentialRows,
-        Measure::SequentialScans,
-        Measure::CrossJoins,
-    ];
-
-    /// From the interface's number.
-    pub fn from_code(code: u32) -> Option<Measure> {
-        Measure::ALL
-            .into_iter()
-            .find(|measure| *measure as u32 == code)
-    }
-
-    /// Name in messages, JSON and documentation.
-    pub fn name(self) -> &'static str {
-        match self {
-            Measure::TotalCost => "total-cost",
-            Measure::Rows => "rows",
-            Measure::SequentialRows => "sequential-rows",
-            Measure::SequentialScans => "sequential-scans",
-            Measure::CrossJoins => "cross-joins",
-        }
-    }
 }
 
 /// Masking method that leaves NULL; also what two different methods on one column come to.

@@ -322,9 +322,7 @@ pub fn requirement_json(kind: &RequirementKind) -> Value {
 fn plan_input(plan: &serde_json::Map<String, Value>) -> Result<PlanInput, String> {
     let mut measures = Vec::new();
     for (name, value) in plan {
-        let measure = Measure::ALL
-            .into_iter()
-            .find(|measure| measure.name() == name);
+        let measure = Measure::from_name(name);
         let measure = measure.ok_or_else(|| format!("unknown plan measure `{name}`"))?;
         measures.push((
             measure,

@@ -58,7 +58,7 @@ const FENCES: &[(&str, &[&str])] = &[
 ];
 
 const RUST: &[&str] = &[
-    "src", "sdk", "plugins", "xtask", "tests", "benches", "fuzz", "build.rs",
+    "src", "sdk", "plugins", "xtask", "tests", "benches", "fuzz", "wit", "build.rs",
 ];
 const LONGEST_FILE: usize = 500;
 

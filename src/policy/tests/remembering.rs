@@ -223,6 +223,8 @@ fn values_that_are_missing_at_parse_are_asked_for() {
         verdict(&bench.ask_with(&prepared, Values::Unknown)),
         "needs values"
     );
+    // Only a clean instance makes a verdict that is remembered.
+    bench.settle();
     let value = |text: &'static str| BindValue {
         type_oid: 25,
         binary: false,
