@@ -155,6 +155,58 @@ macro_rules! registries {
             }
         }
 
+        $codes! {
+            /// What became of a statement.
+            Outcome, unknown is Failed {
+                /// It ran.
+                Allowed = 0 => "allowed",
+                /// A policy, a limit or the gate said no.
+                Refused = 1 => "refused",
+                /// A policy answered in the database's place.
+                Responded = 2 => "responded",
+                /// The database answered with an error.
+                Failed = 3 => "failed",
+                /// It was cancelled, or the client vanished.
+                Cancelled = 4 => "cancelled",
+                /// It ran only because the policy that refused it is in monitor mode.
+                Monitored = 5 => "monitored",
+            }
+        }
+
+        $codes! {
+            /// A field of an event. Numbers are 0 and texts empty where nothing is known.
+            EventField, unknown is None {
+                /// No field.
+                None = 0 => "none",
+                /// Number: code of the outcome.
+                Outcome = 1 => "outcome",
+                /// Number: code of the statement's kind.
+                Kind = 2 => "kind",
+                /// Number: bits of the statement's effects.
+                Effects = 3 => "effects",
+                /// Number: rows returned to the client.
+                RowsReturned = 4 => "rows-returned",
+                /// Number: rows changed, where known.
+                RowsChanged = 5 => "rows-changed",
+                /// Number: nanoseconds spent deciding.
+                DecideNanos = 6 => "decide-ns",
+                /// Number: nanoseconds spent in the database.
+                ExecuteNanos = 7 => "execute-ns",
+                /// Number: 1 when the verdict was remembered.
+                Remembered = 8 => "remembered",
+                /// Text: the statement with literals as placeholders.
+                Statement = 32 => "statement",
+                /// Text: the policy that refused it, or would have.
+                Policy = 33 => "policy",
+                /// Text: the rule of that policy.
+                Rule = 34 => "rule",
+                /// Text: SQLSTATE of the error that the client got.
+                Sqlstate = 35 => "sqlstate",
+                /// Text: the incident id that the client got.
+                Incident = 36 => "incident",
+            }
+        }
+
         $flags! {
             /// What a statement can do, as far as its text proves or leaves open.
             Effects {

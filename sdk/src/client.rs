@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use crate::code::{Measure, Transaction, ValueFeatures};
+use crate::code::{Effects, EventField, Kind, Measure, Outcome, Transaction, ValueFeatures};
 use crate::host;
 use crate::names::{Names, Networks, Symbol, Windows};
 
@@ -159,13 +159,37 @@ impl Event {
         Event(PhantomData)
     }
 
-    /// A numeric field; fields stand in the registry.
-    pub fn number(&self, field: u32) -> u64 {
-        host::event_number(field)
+    /// What became of the statement.
+    pub fn outcome(&self) -> Outcome {
+        Outcome::from_code(self.small(EventField::Outcome))
     }
 
-    /// A text field; fields stand in the registry.
-    pub fn text(&self, field: u32) -> String {
-        host::event_text(field)
+    /// What it was.
+    pub fn kind(&self) -> Kind {
+        Kind::from_code(self.small(EventField::Kind))
+    }
+
+    /// What it could do.
+    pub fn effects(&self) -> Effects {
+        Effects::from_bits_retain(self.number(EventField::Effects))
+    }
+
+    /// The client that sent it.
+    pub fn client(&self) -> Client {
+        Client::current()
+    }
+
+    fn small(&self, field: EventField) -> u32 {
+        u32::try_from(self.number(field)).unwrap_or(u32::MAX)
+    }
+
+    /// A numeric field; 0 when nothing is known.
+    pub fn number(&self, field: EventField) -> u64 {
+        host::event_number(field.code())
+    }
+
+    /// A text field; empty when nothing is known.
+    pub fn text(&self, field: EventField) -> String {
+        host::event_text(field.code())
     }
 }

@@ -43,7 +43,12 @@ macro_rules! __native_hook {
             ::std::option::Option::Some(slot.judge_plan())
         }
     };
-    (events) => {};
+    (events) => {
+        fn observe(slot: &$crate::guest::Slot<Self>) -> bool {
+            slot.observe();
+            true
+        }
+    };
 }
 
 #[doc(hidden)]

@@ -16,6 +16,11 @@ pub trait Exported: Policy {
         None
     }
 
+    /// Tells the event hook, if there is one; says whether there is.
+    fn observe(_slot: &Slot<Self>) -> bool {
+        false
+    }
+
     /// Asks the plan hook, if there is one.
     fn plan(_slot: &Slot<Self>) -> Option<Delivered> {
         None

@@ -1,7 +1,7 @@
 //! The optional hooks of a policy, tested the way an author tests them.
 
 use portcullis_sdk::prelude::*;
-use portcullis_sdk::testing::{Tester, check_cases};
+use portcullis_sdk::testing::{Observed, Tester, check_cases, model};
 
 /// Lets only known networks in, and never an application that calls itself `intruder`.
 struct FrontDoor {
@@ -43,7 +43,21 @@ impl ConnectionPolicy for FrontDoor {
     }
 }
 
-portcullis_sdk::export!(FrontDoor, connection);
+impl EventPolicy for FrontDoor {
+    fn observe(&self, event: &Event) {
+        if event.outcome() == Outcome::Refused {
+            let line = format!(
+                "{} {} by {}",
+                event.kind().name(),
+                event.outcome().name(),
+                event.text(EventField::Policy),
+            );
+            portcullis_sdk::log(Level::Warn, &line);
+        }
+    }
+}
+
+portcullis_sdk::export!(FrontDoor, connection, events);
 
 const CASES: &str = r#"
     name = "front-door"
@@ -103,6 +117,22 @@ fn golden_cases_may_be_about_connections() {
 fn a_wrong_case_about_a_connection_fails() {
     let wrong = CASES.replace("10.1.2.3", "192.0.2.9");
     check_cases::<FrontDoor>(&wrong);
+}
+
+#[test]
+fn an_event_hook_sees_what_became_of_a_statement() {
+    let door = door("psql", "10.0.0.1");
+    let client = model::Client {
+        user: "alice".into(),
+        database: "app".into(),
+        address: None,
+    };
+    let mut event = Observed::allowed(client, model::Kind::Delete);
+    assert!(door.observe(event.clone()).is_empty(), "it was allowed");
+    event.outcome = model::code::Outcome::Refused;
+    event.refusal = Some(("limits".into(), "rows".into()));
+    let lines = door.observe(event);
+    assert_eq!(lines, [(2, "delete refused by limits".to_owned())]);
 }
 
 mod without_hook {

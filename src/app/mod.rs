@@ -163,6 +163,14 @@ impl App {
             weak.upgrade()
                 .map_or(0, |policies| policies.sets_alive() as i64)
         });
+        let weak = Arc::downgrade(&policies);
+        telemetry.read_gauge("portcullis_events_dropped", move || {
+            weak.upgrade()
+                .map_or(0, |policies| policies.dropped_events() as i64)
+        });
+        // Not weak: upgrading would move a counter that all workers share.
+        let watching = policies.clone();
+        telemetry.show_records(move |record| watching.observe(record));
         let weak = Arc::downgrade(&databases);
         telemetry.read_gauge("portcullis_links", move || {
             weak.upgrade()

@@ -23,9 +23,6 @@ const PROBATION: (Duration, u64) = (Duration::from_secs(15 * 60), 10_000);
 /// Faults kept until they are taken; whoever judges takes them after each statement.
 const FAULTS_MAX: usize = 256;
 
-/// Log lines of policies per worker and second.
-const LOG_LINES_MAX: u32 = 100;
-
 /// What one policy gave.
 pub(super) struct Given {
     pub(super) answer: Arc<Answer>,
@@ -164,7 +161,7 @@ impl Judge {
             self.policies.keeper().discard(surplus);
         }
         let judged = result?;
-        self.write_logs(version, &judged);
+        self.log_lines.write(version, &judged);
         Ok((judged, was_clean))
     }
 
@@ -185,31 +182,6 @@ impl Judge {
                 None => version.start(),
             },
         }
-    }
-
-    /// Log lines are no part of a verdict and must not become a flood.
-    fn write_logs(&mut self, version: &Version, judged: &Judged) {
-        for (level, text) in &judged.logs {
-            let (since, lines) = &mut self.log_lines;
-            if since.elapsed() >= Duration::from_secs(1) {
-                (*since, *lines) = (Instant::now(), 0);
-            }
-            *lines += 1;
-            if *lines > LOG_LINES_MAX {
-                return;
-            }
-            write_log(version.name(), *level, text);
-        }
-    }
-}
-
-/// Levels of the interface: 1 error, 2 warning, 3 information, anything else for the author.
-fn write_log(policy: &str, level: u32, text: &str) {
-    match level {
-        1 => tracing::error!(target: "policy", policy, "{text}"),
-        2 => tracing::warn!(target: "policy", policy, "{text}"),
-        3 => tracing::info!(target: "policy", policy, "{text}"),
-        _ => tracing::debug!(target: "policy", policy, "{text}"),
     }
 }
 

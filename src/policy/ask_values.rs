@@ -150,6 +150,18 @@ impl Ask {
         Ok(taken.map_or(f64::NAN, |(_, value)| *value))
     }
 
+    /// A numeric field of the event. Outside the event hook a fault.
+    pub fn event_number(&self, field: u32) -> Result<u64, Fault> {
+        let event = self.subject.event.as_ref().ok_or_else(no_event)?;
+        Ok(event.number(field))
+    }
+
+    /// A text field of the event. Outside the event hook a fault.
+    pub fn event_text(&self, field: u32) -> Result<Arc<str>, Fault> {
+        let event = self.subject.event.as_ref().ok_or_else(no_event)?;
+        Ok(event.text(field))
+    }
+
     /// The plan as JSON. Outside the plan hook a fault.
     pub fn plan_json(&mut self) -> Result<Arc<str>, Fault> {
         self.reads.note(Read::Unrepeatable(ReadClass::PLAN));
@@ -167,6 +179,10 @@ impl Ask {
                 .push((level, super::answer::shortened(text, LOG_BYTES_MAX)));
         }
     }
+}
+
+fn no_event() -> Fault {
+    Fault::call("events are known only in observe")
 }
 
 fn no_plan() -> Fault {

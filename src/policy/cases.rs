@@ -152,6 +152,7 @@ impl Case {
         let subject = |statement: &Arc<_>| Subject {
             values: Some(values.clone().collect()),
             plan: plan.clone(),
+            event: None,
             ..Subject::new(Arc::clone(statement), client.clone(), session.clone())
         };
         Ok(analysis.statements.iter().map(subject).collect())

@@ -143,6 +143,7 @@ impl Judge {
             Hook::Judge => "statement",
             Hook::Connection => "connection",
             Hook::Plan => "plan",
+            Hook::Event => "event",
         };
         let verdict = last_good.unwrap_or_else(|| fault_verdict(member, &fault, what));
         faults.push((version.name().clone(), fault));

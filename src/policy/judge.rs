@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
 
 use tokio::sync::watch;
 
@@ -12,6 +11,7 @@ use super::disguise;
 use super::fault::Fault;
 use super::keeper::Check;
 use super::load::Policies;
+use super::log_lines::LogLines;
 use super::memo::{Answer, Key, Memo};
 use super::permit::{Decided, Outcome, Permit, Refused, Responded};
 use super::read::Reads;
@@ -90,7 +90,7 @@ pub struct Judge {
     pub(super) worker: u64,
     pub(super) answers: Memo<Arc<Answer>>,
     pub(super) stats: Stats,
-    pub(super) log_lines: (Instant, u32),
+    pub(super) log_lines: LogLines,
     /// Faults that nobody has been told of yet.
     pub(super) faults: Vec<(Arc<str>, Fault)>,
     chains: Memo<Arc<Decided>>,
@@ -108,7 +108,7 @@ impl Judge {
             worker: WORKERS.fetch_add(1, Ordering::Relaxed),
             answers: Memo::new(MEMO_BYTES),
             stats: Stats::default(),
-            log_lines: (Instant::now(), 0),
+            log_lines: LogLines::new(),
             faults: Vec::new(),
             chains: Memo::new(MEMO_BYTES),
             known: hashbrown::HashMap::default(),

@@ -10,12 +10,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::event::{Observed, shown};
 use super::fault::Fault;
 use super::keeper::Keeper;
 use super::loading::Loader;
+use super::observers::Observers;
 use super::set::{ChainIds, Member, PolicySet};
 use super::wasm::Engine;
 use crate::config::{Config, Position};
+use crate::model::code::Outcome;
+use crate::model::{Effects, Kind};
+use crate::telemetry::Record;
 
 /// Why a policy does not load, in words for the one who configured it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +63,7 @@ pub struct ReloadReport {
 pub struct Policies {
     engine: Engine,
     keeper: Keeper,
+    observers: Observers,
     ids: Arc<ChainIds>,
     alive: Arc<()>,
     current: ArcSwap<PolicySet>,
@@ -82,11 +88,14 @@ impl Policies {
             .map_err(|message| vec![LoadError::general(message)])?;
         let keeper =
             Keeper::start().map_err(|error| vec![LoadError::general(error.to_string())])?;
+        let observers = Observers::start(keeper.shared.clone())
+            .map_err(|error| vec![LoadError::general(error.to_string())])?;
         let (ids, alive) = (Arc::new(ChainIds::default()), Arc::new(()));
         let empty = PolicySet::new(0, Vec::new(), ids.clone(), alive.clone());
         Ok(Arc::new(Policies {
             engine,
             keeper,
+            observers,
             ids,
             alive,
             current: ArcSwap::from_pointee(empty),
@@ -112,6 +121,7 @@ impl Policies {
             self.keeper.refill(&member.version);
         }
         let alive: Vec<u64> = members.iter().map(|member| member.version.id).collect();
+        self.observers.follow(&members);
         let set = PolicySet::new(generation, members, self.ids.clone(), self.alive.clone());
         self.current.store(Arc::new(set));
         // After the store: whoever wakes up finds the new set.
@@ -138,6 +148,38 @@ impl Policies {
     /// Faults found beside the path since the last call, with the policy's name.
     pub fn take_faults(&self) -> Vec<(Arc<str>, Fault)> {
         self.keeper.shared.take_faults()
+    }
+
+    /// Tells the policies that want to know what became of a statement. Off the
+    /// path: it is copied and looked at later, or dropped and counted.
+    pub fn observe(&self, record: &Record<'_>) {
+        if !self.observers.is_wanted() {
+            return;
+        }
+        let statement = record.statement;
+        let kind = statement.map_or(Kind::Other, |statement| statement.facts.kind);
+        let outcome = Outcome::from_name(record.outcome.name());
+        self.observers.tell(Observed {
+            outcome: outcome.unwrap_or(Outcome::Failed),
+            effects: statement.map_or(Effects::empty(), |statement| statement.facts.effects),
+            rows_returned: record.rows_returned,
+            rows_changed: record.changed(),
+            decide_ns: record.timings.decide_ns,
+            execute_ns: record.timings.execute_ns,
+            remembered: record.remembered,
+            statement: statement.map_or_else(|| Arc::from(""), |s| shown(&s.normalized)),
+            refusal: record
+                .refusal
+                .map(|refusal| (refusal.policy.clone(), refusal.rule.clone())),
+            sqlstate: record.sqlstate.unwrap_or("").into(),
+            incident: record.incident.unwrap_or("").into(),
+            ..Observed::allowed(record.client.clone(), kind)
+        });
+    }
+
+    /// Events that no policy was told of because too many waited.
+    pub fn dropped_events(&self) -> u64 {
+        self.observers.dropped()
     }
 
     /// Remembered verdicts that were judged again.

@@ -13,6 +13,7 @@ mod ask_values;
 pub mod cases;
 pub mod chain;
 mod disguise;
+pub mod event;
 pub mod fault;
 pub mod manifest;
 pub mod native;
@@ -37,7 +38,11 @@ mod load;
 #[cfg(feature = "gate")]
 mod loading;
 #[cfg(feature = "gate")]
+mod log_lines;
+#[cfg(feature = "gate")]
 mod memo;
+#[cfg(feature = "gate")]
+mod observers;
 #[cfg(feature = "gate")]
 mod permit;
 #[cfg(feature = "gate")]
@@ -53,6 +58,7 @@ pub mod wasm;
 
 pub use ask::{Ask, Judged, RelationView};
 pub use disguise::missing_relation;
+pub use event::Observed;
 pub use fault::{Fault, FaultKind};
 pub use manifest::Manifest;
 pub use native::NativeHost;

@@ -22,7 +22,7 @@ impl Scope {
         *self == Scope::default()
     }
 
-    fn holds(&self, client: &Client) -> bool {
+    pub(super) fn holds(&self, client: &Client) -> bool {
         let hit = |set: &PatternSet, name: &str| set.best(None, name, None).is_some();
         self.databases
             .as_ref()

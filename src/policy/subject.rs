@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
+use super::event::Observed;
 use crate::model::facts::{Class, Facts, Statement};
 use crate::model::{BindValue, Client, Dialect, Kind, Measure, SessionFacts};
 
@@ -99,6 +100,8 @@ pub struct Subject {
     pub now: SystemTime,
     /// In the plan hook: the plan.
     pub plan: Option<Arc<PlanInput>>,
+    /// In the event hook: what became of a statement.
+    pub event: Option<Arc<Observed>>,
 }
 
 impl Subject {
@@ -111,12 +114,21 @@ impl Subject {
             values: Some(Vec::new()),
             now: SystemTime::now(),
             plan: None,
+            event: None,
         }
     }
 
     /// The subject of the connection hook: a client without a statement.
     pub fn connection(client: Client, session: SessionFacts) -> Subject {
         Subject::new(no_statement(), client, session)
+    }
+
+    /// The subject of the event hook: who sent the statement, and what became of it.
+    pub fn event(event: Arc<Observed>) -> Subject {
+        Subject {
+            event: Some(event.clone()),
+            ..Subject::connection(event.client.clone(), SessionFacts::default())
+        }
     }
 
     /// Copies what a view shows.
@@ -131,6 +143,7 @@ impl Subject {
             },
             now: view.now(),
             plan: None,
+            event: None,
         }
     }
 

@@ -175,6 +175,12 @@ pub const METRICS: &[Metric] = {
             "Policy sets in memory: 1, and more only while an old one is still in use.",
         ),
         metric(
+            "portcullis_events_dropped",
+            Gauge,
+            &[],
+            "Finished statements that policies were not told of because too many waited.",
+        ),
+        metric(
             "portcullis_log_lines_dropped",
             Gauge,
             &[],

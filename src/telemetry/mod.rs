@@ -24,7 +24,7 @@ mod tests;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime};
 
 pub use event::Event;
@@ -37,6 +37,9 @@ use shard::Shard;
 /// A number that is read when metrics are asked for.
 type Reading = Box<dyn Fn() -> i64 + Send + Sync>;
 
+/// Somebody who looks at every record, on the thread that records it.
+type Observer = Box<dyn Fn(&Record<'_>) + Send + Sync>;
+
 /// The shared half: all workers' counters. Cheap to clone.
 #[derive(Clone)]
 pub struct Telemetry {
@@ -48,6 +51,7 @@ struct Inner {
     readings: Mutex<Vec<(&'static str, Reading)>>,
     page: Mutex<Option<metrics::Page>>,
     incidents: incident::Incidents,
+    observer: OnceLock<Observer>,
     statements: AtomicBool,
     started: Instant,
     started_at: SystemTime,
@@ -61,6 +65,7 @@ impl Telemetry {
             readings: Mutex::default(),
             page: Mutex::default(),
             incidents: incident::Incidents::new(),
+            observer: OnceLock::new(),
             statements: AtomicBool::new(log_statements),
             started: Instant::now(),
             started_at: SystemTime::now(),
@@ -94,6 +99,11 @@ impl Telemetry {
         reading: impl Fn() -> i64 + Send + Sync + 'static,
     ) {
         lock(&self.inner.readings).push((name, Box::new(reading)));
+    }
+
+    /// Shows every record to `look`, which must not wait. Only the first one counts.
+    pub fn show_records(&self, look: impl Fn(&Record<'_>) + Send + Sync + 'static) {
+        let _ = self.inner.observer.set(Box::new(look));
     }
 
     /// All metrics in Prometheus' text format.
@@ -164,6 +174,9 @@ impl Recorder {
     /// Records one statement, whatever became of it.
     pub fn record(&self, record: &Record<'_>) {
         self.shard.count(record);
+        if let Some(look) = self.shared.inner.observer.get() {
+            look(record);
+        }
         record::write(record, self.shared.inner.statements.load(Ordering::Relaxed));
     }
 

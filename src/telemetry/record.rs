@@ -39,7 +39,7 @@ pub struct Record<'a> {
 
 impl Record<'_> {
     /// Rows changed by something that can change rows: the tag of a SELECT has a number too.
-    pub(super) fn changed(&self) -> Option<u64> {
+    pub fn changed(&self) -> Option<u64> {
         let effects = Effects::WRITES | Effects::CODE;
         let may = self
             .statement

@@ -1,4 +1,4 @@
-//! Policies that are asked about connections and plans.
+//! Policies that are asked about connections and plans, and told of statements.
 //!
 //! A connection is refused after login and before the session, with the
 //! policy's own words, and a live one ends when a new policy does not want it.
@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::answer::Answer;
-use crate::support::component::{connection_policy, plan_policy, policy};
+use crate::support::component::{connection_policy, event_policy, plan_policy, policy};
 use crate::support::database::{OWNER, fresh_database};
 use crate::support::gate::{DATABASE, Gate};
 use crate::support::raw::{Login, Raw};
@@ -185,4 +185,24 @@ fn a_policy_without_hooks_is_asked_about_no_connection() {
     let mut client = login(&gate, "bad").expect("only statements are refused");
     let answers = client.run("Q SELECT 1");
     assert!(answers.iter().any(|answer| answer.tag == b'E'));
+}
+
+#[test]
+fn a_policy_is_told_of_a_refused_statement_after_it_was_answered() {
+    let fails = "(if (i64.eq (call $number (i32.const 1)) (i64.const 1)) (then unreachable))";
+    for gate in gates(&event_policy(fails), RULES) {
+        let faults = || gate.metric("portcullis_policy_faults_total", "policy=\"mine\"");
+        let mut client = gate.connect();
+        client.rows("CREATE TABLE t (n INTEGER)");
+        assert_eq!(client.value("SELECT count(*) FROM t"), "0");
+        assert_eq!(faults(), 0.0, "nothing was refused");
+        let answers = client.run("Q DELETE FROM t");
+        assert!(answers.iter().any(|answer| answer.tag == b'E'));
+        assert_eq!(client.value("SELECT count(*) FROM t"), "0");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while faults() == 0.0 {
+            assert!(Instant::now() < deadline, "the policy was not told");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
 }

@@ -16,7 +16,7 @@ use portcullis::policy::cases::{Asks, Case};
 use portcullis::policy::{Fault, FaultKind, Judged, Subject};
 
 pub use portcullis::model;
-pub use portcullis::policy::Values;
+pub use portcullis::policy::{Observed, Values};
 
 use self::native::Native;
 use crate::guest::{Delivered, Exported, Slot};
@@ -129,6 +129,18 @@ impl<P: Exported> Tester<P> {
         let subject = Subject::connection(self.client.clone(), self.session.clone());
         let judged = self.ask(Asks::Connection, subject);
         judged.unwrap_or_else(|fault| panic!("{fault}")).verdict
+    }
+
+    /// Tells the event hook what became of a statement; returns what it logged.
+    ///
+    /// # Panics
+    /// When the policy faults, or was exported without the hook.
+    pub fn observe(&self, event: Observed) -> Vec<(u32, String)> {
+        self.native.begin(Subject::event(Arc::new(event)));
+        let told = host::install(self.native.clone(), || P::observe(&self.slot));
+        assert!(told, "there is no event hook to tell");
+        let judged = self.native.finish(Decision::Pass);
+        judged.unwrap_or_else(|fault| panic!("{fault}")).logs
     }
 
     fn ask(&self, asks: Asks, subject: Subject) -> Result<Judged, Fault> {

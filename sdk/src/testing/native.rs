@@ -240,11 +240,11 @@ impl Host for Native {
     fn plan_json(&self) -> String {
         self.note(self.ask(Ask::plan_json).map(|json| json.to_string()))
     }
-    fn event_number(&self, _field: u32) -> u64 {
-        0
+    fn event_number(&self, field: u32) -> u64 {
+        self.note(self.ask(|ask| ask.event_number(field)))
     }
-    fn event_text(&self, _field: u32) -> String {
-        String::new()
+    fn event_text(&self, field: u32) -> String {
+        self.note(self.ask(|ask| ask.event_text(field).map(|text| text.to_string())))
     }
 
     fn reason(&self, rule: &str, message: &str, hint: &str) {

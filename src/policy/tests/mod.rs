@@ -6,6 +6,7 @@ mod faults;
 mod hooks;
 mod loading;
 mod modes;
+mod observing;
 mod registry;
 mod remembering;
 mod support;

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::model::code::{Access, Dialect, Effects, Kind, Predicate, Traits, ValueFeatures, Via};
+use crate::model::code::{
+    Access, Dialect, Effects, EventField, Kind, Outcome, Predicate, Traits, ValueFeatures, Via,
+};
 use crate::model::{Measure, Severity};
 use crate::sql::{AST_KINDS, AST_VERSION};
 
@@ -77,6 +79,24 @@ fn page() -> String {
         &Dialect::ALL
             .iter()
             .map(|d| (d.code(), d.name()))
+            .collect::<Vec<_>>(),
+    );
+    table(
+        &mut page,
+        "Outcomes of statements",
+        "outcome",
+        &Outcome::ALL
+            .iter()
+            .map(|o| (o.code(), o.name()))
+            .collect::<Vec<_>>(),
+    );
+    table(
+        &mut page,
+        "Fields of events",
+        "field",
+        &EventField::ALL
+            .iter()
+            .map(|f| (f.code(), f.name()))
             .collect::<Vec<_>>(),
     );
     bits(

@@ -37,6 +37,7 @@ const IMPORTS: &[(&str, &str, &str, &str)] = &[
     ("$parameter", "values", "parameter", "(param i32 i32)"),
     ("$before", "clock", "before", "(param i64) (result i32)"),
     ("$column", "response", "column", "(param i32 i32 i32)"),
+    ("$number", "event", "number", "(param i32) (result i64)"),
     ("$write", "log", "write", "(param i32 i32 i32)"),
     ("$measure", "plan", "measure", "(param i32) (result f64)"),
 ];
@@ -51,12 +52,21 @@ pub(super) fn with(extra: &str, configure: &str, body: &str) -> Vec<u8> {
     build("simple", extra, configure, body)
 }
 
+/// A component with all hooks; only the event hook does anything.
+pub(super) fn observing(observe: &str) -> Vec<u8> {
+    hooked("i32.const 0", "i32.const 0", "i32.const 0", observe)
+}
+
 /// A component with the connection and plan hooks.
 pub(super) fn full(body: &str, connection: &str, plan: &str) -> Vec<u8> {
+    hooked(body, connection, plan, "")
+}
+
+fn hooked(body: &str, connection: &str, plan: &str, observe: &str) -> Vec<u8> {
     let extra = format!(
         r#"(func (export "portcullis:policy/connection-hook@0.1.0#judge-connection") (result i32) {connection})
            (func (export "portcullis:policy/plan-hook@0.1.0#judge-plan") (result i32) {plan})
-           (func (export "portcullis:policy/event-hook@0.1.0#observe"))"#
+           (func (export "portcullis:policy/event-hook@0.1.0#observe") {observe})"#
     );
     build("full", &extra, "i32.const 1024", body)
 }

@@ -303,10 +303,10 @@ impl plan::Host for State {
 }
 
 impl event::Host for State {
-    fn number(&mut self, _field: u32) -> wasmtime::Result<u64> {
-        Err(Fault::call("events are known only in observe").into())
+    fn number(&mut self, field: u32) -> wasmtime::Result<u64> {
+        ok(self.ask()?.event_number(field))
     }
-    fn text(&mut self, _field: u32) -> wasmtime::Result<String> {
-        Err(Fault::call("events are known only in observe").into())
+    fn text(&mut self, field: u32) -> wasmtime::Result<String> {
+        Ok(text(self.ask()?.event_text(field)?))
     }
 }

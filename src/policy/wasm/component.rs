@@ -36,6 +36,7 @@ pub(super) struct Exports {
     pub(super) judge: ComponentExportIndex,
     pub(super) connection: Option<ComponentExportIndex>,
     pub(super) plan: Option<ComponentExportIndex>,
+    pub(super) observe: Option<ComponentExportIndex>,
 }
 
 impl std::fmt::Debug for Program {
@@ -53,6 +54,13 @@ impl Program {
     /// Whether it wants to be asked about plans.
     pub fn judges_plans(&self) -> bool {
         self.exports.plan.is_some()
+    }
+}
+
+impl Program {
+    /// Whether it wants to be told what became of statements.
+    pub fn observes(&self) -> bool {
+        self.exports.observe.is_some()
     }
 }
 
@@ -92,6 +100,7 @@ impl Engine {
             judge: needed("judge")?,
             connection: find("connection-hook", "judge-connection"),
             plan: find("plan-hook", "judge-plan"),
+            observe: find("event-hook", "observe"),
         };
         Ok(Program {
             engine: self.clone(),

@@ -70,6 +70,8 @@ pub enum Hook {
     Connection,
     /// `judge-plan`.
     Plan,
+    /// `observe`; it decides nothing.
+    Event,
 }
 
 /// One instance; clean until its first call.
@@ -82,6 +84,7 @@ pub struct Instance {
     judge: TypedFunc<(u32, u64, u64), (Decision,)>,
     connection: Option<TypedFunc<(), (Decision,)>>,
     plan: Option<TypedFunc<(), (Decision,)>>,
+    observe: Option<TypedFunc<(), ()>>,
     poisoned: bool,
 }
 
@@ -113,23 +116,25 @@ impl Program {
             result.map_err(|error| StartError::Fault(fault_of(&error, &store)))?;
         outcome.map_err(StartError::Issues)?;
         store.set_hostcall_fuel(HOSTCALL_FUEL);
-        let typed = |store: &mut Store<State>, index| instance.get_typed_func(store, index);
         let functions = (|| {
             let exports = &self.exports;
+            let hooks = [&exports.connection, &exports.plan].map(|index| {
+                let found = index
+                    .as_ref()
+                    .map(|index| instance.get_typed_func(&mut store, index));
+                found.transpose()
+            });
+            let [connection, plan] = hooks;
+            let (connection, plan) = (connection?, plan?);
+            let observe = exports
+                .observe
+                .as_ref()
+                .map(|index| instance.get_typed_func(&mut store, index))
+                .transpose()?;
             let judge = instance.get_typed_func(&mut store, exports.judge)?;
-            let connection = exports
-                .connection
-                .as_ref()
-                .map(|index| typed(&mut store, index))
-                .transpose()?;
-            let plan = exports
-                .plan
-                .as_ref()
-                .map(|index| typed(&mut store, index))
-                .transpose()?;
-            Ok::<_, wasmtime::Error>((judge, connection, plan))
+            Ok::<_, wasmtime::Error>((judge, connection, plan, observe))
         })();
-        let (judge, connection, plan) =
+        let (judge, connection, plan, observe) =
             functions.map_err(|error| StartError::Fault(link_fault(&error)))?;
         let registry = store.data_mut().setup.take().unwrap_or_default().finish();
         let instance = Instance {
@@ -141,6 +146,7 @@ impl Program {
             judge,
             connection,
             plan,
+            observe,
             poisoned: false,
         };
         Ok((instance, registry))
@@ -173,6 +179,7 @@ impl Instance {
         match hook {
             Hook::Connection if self.connection.is_none() => return Err(no_hook("connection")),
             Hook::Plan if self.plan.is_none() => return Err(no_hook("plan")),
+            Hook::Event if self.observe.is_none() => return Err(no_hook("event")),
             _ => {}
         }
         let ask = Ask::new(self.policy.clone(), self.registry.clone(), subject);
@@ -181,12 +188,17 @@ impl Instance {
         let ticker = self.ticker.clone();
         let running = ticker.running();
         arm(&mut self.store, self.budget);
-        let result = match (hook, &self.connection, &self.plan) {
-            (Hook::Judge, ..) => self.judge.call(&mut self.store, (kind, effects, traits)),
-            (Hook::Connection, Some(hook), _) | (Hook::Plan, _, Some(hook)) => {
-                hook.call(&mut self.store, ())
-            }
-            _ => Ok((Decision::Pass,)),
+        let hooked = match hook {
+            Hook::Connection => self.connection.as_ref(),
+            Hook::Plan => self.plan.as_ref(),
+            Hook::Judge | Hook::Event => None,
+        };
+        let result = match (hooked, &self.observe) {
+            (Some(hook), _) => hook.call(&mut self.store, ()),
+            (None, Some(observe)) if hook == Hook::Event => observe
+                .call(&mut self.store, ())
+                .map(|()| (Decision::Pass,)),
+            _ => self.judge.call(&mut self.store, (kind, effects, traits)),
         };
         drop(running);
         let ask = self.store.data_mut().ask.take();

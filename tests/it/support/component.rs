@@ -9,22 +9,28 @@ pub fn policy(judge: &str) -> Vec<u8> {
 /// A component that lets every statement pass and whose connection hook is this text.
 /// `(call $is_bad)` says whether the application calls itself `bad`.
 pub fn connection_policy(hook: &str) -> Vec<u8> {
-    hooks("i32.const 0", hook, "i32.const 0")
+    hooks("i32.const 0", hook, "i32.const 0", "")
+}
+
+/// A component that lets everything pass and whose event hook is this text;
+/// `(call $number (i32.const 1))` is the outcome of the statement.
+pub fn event_policy(hook: &str) -> Vec<u8> {
+    hooks("i32.const 0", "i32.const 0", "i32.const 0", hook)
 }
 
 /// A component that wants the plan of every statement and judges it by this text;
 /// `(call $measure (i32.const 1))` is its total cost.
 pub fn plan_policy(hook: &str) -> Vec<u8> {
-    hooks("(call $want_plan) i32.const 0", "i32.const 0", hook)
+    hooks("(call $want_plan) i32.const 0", "i32.const 0", hook, "")
 }
 
-fn hooks(judge: &str, connection: &str, plan: &str) -> Vec<u8> {
+fn hooks(judge: &str, connection: &str, plan: &str, observe: &str) -> Vec<u8> {
     let extra = format!(
         r#"(global $bad (mut i32) (i32.const 0))
         (func $is_bad (result i32) (i32.eq (call $application) (global.get $bad)))
         (func (export "portcullis:policy/connection-hook@0.1.0#judge-connection") (result i32) {connection})
         (func (export "portcullis:policy/plan-hook@0.1.0#judge-plan") (result i32) {plan})
-        (func (export "portcullis:policy/event-hook@0.1.0#observe"))
+        (func (export "portcullis:policy/event-hook@0.1.0#observe") {observe})
         (data (i32.const 64) "bad")"#
     );
     let configure = "(global.set $bad (call $intern (i32.const 64) (i32.const 3))) i32.const 1024";
@@ -39,6 +45,7 @@ fn module(extra: &str, configure: &str, judge: &str) -> String {
         r#"(import "portcullis:policy/client@0.1.0" "application" (func $application (result i32)))
         (import "portcullis:policy/setup@0.1.0" "intern" (func $intern (param i32 i32) (result i32)))
         (import "portcullis:policy/plan@0.1.0" "measure" (func $measure (param i32) (result f64)))
+        (import "portcullis:policy/event@0.1.0" "number" (func $number (param i32) (result i64)))
         (import "portcullis:policy/verdict@0.1.0" "want-plan" (func $want_plan))"#
     };
     format!(
