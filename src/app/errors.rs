@@ -4,7 +4,7 @@
 pub const CODES: &[(&str, &str, &str)] = &[
     (
         "42501",
-        "A policy refused the statement, or it cannot be fully understood and might write.",
+        "A policy refused the statement or the connection, or the statement cannot be fully understood and might write.",
         "The hint says what to write instead. The constraint name says which policy and rule.",
     ),
     (
