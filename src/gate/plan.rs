@@ -110,6 +110,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         permit: &Permit,
         bound: Option<(&[u32], usize)>,
     ) -> bool {
+        // A policy that wants to see the plan is the judge of it, not the numbers.
+        if self.worker.judge.borrow().wants_plan(permit) {
+            return false;
+        }
         let (types, count) = bound.unwrap_or((&[], 0));
         let values: Vec<BindValue> = (0..count)
             .map(|at| BindValue {

@@ -180,6 +180,36 @@ fn a_policy_judges_the_plan_it_wanted() {
 }
 
 #[test]
+fn a_plan_that_is_known_is_shown_to_the_policy_all_the_same() {
+    let Some(database) = fresh_database() else {
+        return;
+    };
+    database.prepare("CREATE TABLE t (n INTEGER)");
+    let gate = Gate::start_prepared(&database, RULES, |folder| {
+        let component = plan_policy(EVERYBODY);
+        std::fs::write(folder.join("mine.wasm"), component).expect("the policy");
+    });
+    let mut client = gate.connect();
+    let ways = [
+        "Q SELECT count(*) FROM t",
+        "P - SELECT count(*) FROM t\nB - -\nE -\nS",
+        "B - s\nE -\nS",
+    ];
+    client.run("P s SELECT count(*) FROM t\nS");
+    let codes = |client: &mut Raw| -> Vec<String> {
+        let answers = ways.map(|way| client.run(way));
+        let errors = answers.iter().flatten().filter(|answer| answer.tag == b'E');
+        errors.map(Answer::code).collect()
+    };
+    for _ in 0..2 {
+        assert!(codes(&mut client).is_empty(), "everybody may");
+    }
+    replace(&gate, &plan_policy(NOBODY));
+    gate.wait_for_log(&["reload done", "changed: mine"]);
+    assert_eq!(codes(&mut client), ["42501"; 3]);
+}
+
+#[test]
 fn a_policy_without_hooks_is_asked_about_no_connection() {
     let gate = on_sqlite(&policy(NOBODY), RULES);
     let mut client = login(&gate, "bad").expect("only statements are refused");
