@@ -58,6 +58,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.registration.attach(running);
         self.unnamed_here = false;
         self.fresh = true;
+        self.worker.spares.lend(&mut self.up);
+        self.worker.spares.lend(&mut self.outbox);
         self.loan = Some(loan);
     }
 
@@ -109,6 +111,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if let (Some(loan), Some(lane)) = (self.loan.take(), self.home.lane()) {
             lane.release(loan);
         }
+        self.worker.spares.collect(&mut self.up);
+        self.worker.spares.collect(&mut self.down);
         true
     }
 

@@ -32,6 +32,7 @@ pub mod served;
 mod server;
 pub mod session;
 mod settings;
+mod spare;
 mod state;
 mod string;
 
@@ -96,6 +97,8 @@ pub struct Worker {
     pub statements: RefCell<prepared::Statements>,
     /// Links handed from transaction to transaction.
     pub lanes: RefCell<Vec<Rc<Lane>>>,
+    /// Buffers nobody uses now.
+    pub spares: spare::Spares,
     /// Number of the next session, shared by all workers.
     pub sessions: Arc<std::sync::atomic::AtomicU64>,
     /// Turns true when sessions should end at their next idle point.
@@ -122,6 +125,7 @@ impl Worker {
             known: RefCell::default(),
             statements: RefCell::default(),
             lanes: RefCell::default(),
+            spares: spare::Spares::default(),
             sessions,
             drain,
         })

@@ -304,6 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some(loan) = self.loan.as_mut() else {
             return Ok(false);
         };
+        self.worker.spares.lend(&mut self.down);
         match poll_read(&mut loan.link.socket, &mut self.down, cx) {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(0)) => Err(server_gone(io::ErrorKind::UnexpectedEof.into())),
@@ -313,8 +314,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn read_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Error> {
+        self.worker.spares.lend(&mut self.inbox);
         match poll_read(&mut self.stream, &mut self.inbox, cx) {
-            Poll::Pending => Ok(false),
+            Poll::Pending => {
+                self.worker.spares.collect(&mut self.inbox);
+                Ok(false)
+            }
             Poll::Ready(Ok(0)) => {
                 // A client that vanishes in the middle of work: stop, the link is dropped.
                 self.client_gone = true;
@@ -337,7 +342,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn write_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Error> {
-        poll_write(&mut self.stream, &mut self.outbox, cx).map_err(Error::ClientGone)
+        if self.outbox.is_empty() {
+            return Ok(false);
+        }
+        let progress =
+            poll_write(&mut self.stream, &mut self.outbox, cx).map_err(Error::ClientGone)?;
+        self.worker.spares.collect(&mut self.outbox);
+        Ok(progress)
     }
 
     /// Says why, if the client can still hear it, and hands the link on if it is clean.
