@@ -1,6 +1,6 @@
 //! How a session begins: its first link, its settings, its first words.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
@@ -261,6 +261,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             copy_in: false,
             own_block: false,
             in_block: false,
+            pulse: Cell::default(),
             world: RefCell::default(),
             tainted: false,
             temporary: false,
@@ -281,6 +282,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         for (name, value) in session.reported.clone() {
             session.note_setting(&name, &value);
         }
+        let worker = session.worker.clone();
+        session.wants.share(|settings| worker.intern(settings));
         if let Some(loan) = loan {
             session.attach(loan);
         }

@@ -16,7 +16,7 @@ use crate::config::PoolMode;
 use crate::model::facts::Control;
 use crate::model::{Refusal, Statement, TransactionState, refusal::sqlstate};
 use crate::policy::{Permit, Refused};
-use crate::safety::limit::CountPlan;
+use crate::safety::limit::{CountPlan, Returned};
 use crate::wire::postgres::frame::{self, HEADER, client};
 use crate::wire::postgres::{encode, message};
 
@@ -280,7 +280,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             if let Some(limit) = needs.first().and_then(|need| need.limits.returned.as_ref()) {
                 let left = self.rows_left_of(&run, limit.limit);
-                self.watch(&mut run, left, &limit.refusal());
+                self.watch(&mut run, left, limit);
             }
             self.queue.push(Expected::Query(Box::new(run)));
             self.executed += 1;
@@ -309,10 +309,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Rows of this run are counted while they are relayed.
-    pub(super) fn watch(&mut self, run: &mut Run, rows: u64, refusal: &Refusal) {
+    pub(super) fn watch(&mut self, run: &mut Run, rows: u64, limit: &Returned) {
         run.rows_left = Some(rows);
-        let incident = self.incident();
-        run.refusal = Some(refuse::message(refusal, &incident));
+        run.limit = Some(limit.clone());
         self.watched += 1;
     }
 

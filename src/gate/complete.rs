@@ -5,10 +5,11 @@ use std::rc::Rc;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::expected::{Expected, Run};
+use super::expected::{Expected, Run, Statements};
 use super::server::Fate;
 use super::session::Session;
 use crate::model::TransactionState;
+use crate::safety::limit::Returned;
 use crate::telemetry;
 use crate::wire::postgres::frame::{HEADER, server};
 use crate::wire::postgres::message;
@@ -49,6 +50,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         self.record(&run, rows, None, telemetry::Outcome::Allowed);
         Fate::Relay
+    }
+
+    /// A row beyond the limit came for the statement at the front: the client
+    /// will be told so, and the record says why.
+    pub(super) fn overflow(&mut self, limit: Option<Returned>) {
+        let Some(limit) = limit else { return };
+        let incident = self.incident();
+        let refusal = limit.refusal();
+        let over = super::refuse::message(&refusal, &incident);
+        let Some(Expected::Execute(run) | Expected::Query(run)) = self.queue.front() else {
+            return;
+        };
+        run.over = Some(over);
+        let simple = run.simple;
+        let found = run.statements.get(run.at);
+        let Some((statement, permit)) = found.map(|(s, p)| (s.clone(), p.clone())) else {
+            return;
+        };
+        // Recorded here, and not once more when the server has stopped.
+        run.statements = Statements::Many(Rc::from([]));
+        self.record_refusal(
+            &statement.text,
+            Some(&statement),
+            &refusal,
+            Some(permit.verdict()),
+            permit.remembered(),
+            simple,
+            &incident,
+        );
     }
 
     /// Books the rows of a command tag in a transaction that is not committed

@@ -16,7 +16,7 @@ use bytes::BytesMut;
 use super::names::{Portal, Prepared};
 use crate::model::Statement;
 use crate::policy::Permit;
-use crate::safety::limit::Group;
+use crate::safety::limit::{Group, Returned};
 
 /// A change to the session's names, to be taken back when the server skips it.
 pub(super) enum Undo {
@@ -36,10 +36,10 @@ pub(super) struct Run {
     pub(super) rows_left: Option<u64>,
     /// Rows returned so far.
     pub(super) rows: u64,
-    /// What the client is told when a row beyond the limit comes.
-    pub(super) refusal: Option<Rc<BytesMut>>,
+    /// The limit of those rows.
+    pub(super) limit: Option<Returned>,
     /// Limits of the statements behind the current one, in a string.
-    pub(super) limits: VecDeque<Option<(u64, Rc<BytesMut>)>>,
+    pub(super) limits: VecDeque<Option<Returned>>,
     /// Its command tag counts against these limits, in a transaction that is
     /// still to be committed.
     pub(super) counted: Option<Arc<[Group]>>,
@@ -67,7 +67,7 @@ impl Run {
             at: 0,
             rows_left: None,
             rows: 0,
-            refusal: None,
+            limit: None,
             limits: VecDeque::new(),
             counted: None,
             over: None,
@@ -94,8 +94,8 @@ impl Run {
     pub(super) fn advance(&mut self) {
         self.at += 1;
         if let Some(next) = self.limits.pop_front() {
-            self.rows_left = next.as_ref().map(|(rows, _)| *rows);
-            self.refusal = next.map(|(_, refusal)| refusal);
+            self.rows_left = next.as_ref().map(|limit| limit.limit);
+            self.limit = next;
         }
     }
 }

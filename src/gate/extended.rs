@@ -188,8 +188,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.push_bind(name, Rc::new(portal));
             return Ok(Took::Forward);
         }
-        let frame = self.bind_frame(size, &prepared)?;
-        self.up.extend_from_slice(&frame);
+        let bind = message::bind(&self.inbox[HEADER..size]).map_err(Error::Client)?;
+        let (from, to) = (size - bind.rest.len(), size);
+        let unnamed = bind.statement.is_empty();
+        let statement: Box<[u8]> = if unnamed {
+            Box::default()
+        } else {
+            bind.statement.into()
+        };
+        let server = self.ready_on_link(&statement, &prepared);
+        let server = match &server {
+            Some(shared) => &shared.name[..],
+            None => &statement,
+        };
+        encode::bind_rest(&mut self.up, &name, server, &self.inbox[from..to]);
         self.push_bind(name, Rc::new(portal));
         Ok(Took::Done)
     }
@@ -209,8 +221,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let (portal, statement): (Box<[u8]>, Box<[u8]>) =
             (bind.portal.into(), bind.statement.into());
         let server = self.ready_on_link(&statement, prepared);
+        let server = match &server {
+            Some(shared) => &shared.name[..],
+            None => &statement,
+        };
         let bind = message::bind(&self.inbox[HEADER..size]).map_err(Error::Client)?;
-        encode::bind_rest(&mut frame, &portal, &server, bind.rest);
+        encode::bind_rest(&mut frame, &portal, server, bind.rest);
         Ok(frame)
     }
 
@@ -232,7 +248,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         let name: Box<[u8]> = target.name.into();
         let server = self.ready_on_link(&name, &prepared);
-        encode::describe(&mut self.up, b'S', &server);
+        let server = match &server {
+            Some(shared) => &shared.name[..],
+            None => &name,
+        };
+        encode::describe(&mut self.up, b'S', server);
         self.queue.push(Expected::Describe);
         Ok(Took::Done)
     }
@@ -302,7 +322,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             if let Some(limit) = &needs.limits.returned {
                 let left = self.rows_left(&portal, &run, limit.limit);
-                self.watch(&mut run, left, &limit.refusal());
+                self.watch(&mut run, left, limit);
                 run.portal = Some(portal.clone());
             }
             self.queue.push(Expected::Execute(Box::new(run)));

@@ -232,7 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         run.hold = true;
         if let Some(limit) = &needs.limits.returned {
             let left = self.rows_left(portal, &run, limit.limit);
-            self.watch(&mut run, left, &limit.refusal());
+            self.watch(&mut run, left, limit);
             run.portal = Some(portal.clone());
         }
         self.queue.push(Expected::Execute(Box::new(run)));

@@ -187,6 +187,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         let applied = loan.link.server.applied.clone();
         loan.link.server.applied = self.wants.settle(&applied, &names, &values);
+        let worker = self.worker.clone();
+        self.wants.share(|settings| worker.intern(settings));
         self.note_wanted();
         Ok(())
     }

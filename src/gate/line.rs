@@ -88,7 +88,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Where statements run now; the same pointer as long as nothing changed.
     pub(super) fn world(&self) -> Rc<World> {
-        let (epoch, stale) = self.catalog.pulse();
+        // Asked of the catalog once for each batch of bytes, not for each message.
+        let (epoch, stale) = match self.pulse.get() {
+            Some(pulse) => pulse,
+            None => {
+                let pulse = self.catalog.pulse();
+                self.pulse.set(Some(pulse));
+                pulse
+            }
+        };
         let stamp = Stamp {
             epoch,
             session: self.facts.generation,

@@ -45,6 +45,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::backend::postgres;
+use crate::backend::postgres::link::Applied;
 use crate::backend::postgres::login::Target;
 use crate::backend::postgres::pool::{Lane, LinkKey, LinkPool};
 use crate::backend::sqlite::Engine;
@@ -97,6 +98,8 @@ pub struct Worker {
     pub statements: RefCell<prepared::Statements>,
     /// Links handed from transaction to transaction.
     pub lanes: RefCell<Vec<Rc<Lane>>>,
+    /// Settings that sessions want, one copy of each: equal ones are compared by place.
+    pub applied: RefCell<Vec<Applied>>,
     /// Buffers nobody uses now.
     pub spares: spare::Spares,
     /// Number of the next session, shared by all workers.
@@ -125,6 +128,7 @@ impl Worker {
             known: RefCell::default(),
             statements: RefCell::default(),
             lanes: RefCell::default(),
+            applied: RefCell::default(),
             spares: spare::Spares::default(),
             sessions,
             drain,
@@ -155,7 +159,23 @@ impl Worker {
     }
 }
 
+/// Different settings kept for comparison.
+const APPLIED_MAX: usize = 64;
+
 impl Worker {
+    /// The one copy of these settings.
+    fn intern(&self, settings: &Applied) -> Applied {
+        let mut kept = self.applied.borrow_mut();
+        if let Some(known) = kept.iter().find(|known| *known == settings) {
+            return known.clone();
+        }
+        if kept.len() >= APPLIED_MAX {
+            kept.remove(0);
+        }
+        kept.push(settings.clone());
+        settings.clone()
+    }
+
     /// This worker's lane of that pool for that kind of link.
     fn lane(&self, pool: &Arc<LinkPool>, key: &LinkKey, target: &Target) -> Rc<Lane> {
         let mut lanes = self.lanes.borrow_mut();

@@ -1,9 +1,11 @@
 //! Names of a session: prepared statements, portals, cursors.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+
+// Seeded like the standard one, and quicker: clients choose the names.
+use hashbrown::HashMap;
 
 use super::known::World;
 use super::line::Needs;

@@ -125,10 +125,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.queue.push(Expected::Given(CLOSE_COMPLETE, Some(undo)));
     }
 
-    /// Makes sure that the link knows what a Bind or Describe names; gives the name there.
-    pub(super) fn ready_on_link(&mut self, name: &[u8], prepared: &Prepared) -> Box<[u8]> {
+    /// Makes sure that the link knows what a Bind or Describe names; gives what
+    /// it is there where the name is another one.
+    pub(super) fn ready_on_link(&mut self, name: &[u8], prepared: &Prepared) -> Option<Rc<Shared>> {
         if !self.home.is_shared() {
-            return name.into();
+            return None;
         }
         match &prepared.shared {
             Some(shared) => {
@@ -136,16 +137,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     self.write_parse(shared);
                     self.queue.push(Expected::Reparse(Some(shared.number)));
                 }
-                shared.name.clone()
+                Some(shared.clone())
             }
             None if name.is_empty() && !self.unnamed_here => {
                 let text = prepared.analysis.text.clone();
                 encode::parse(&mut self.up, b"", text.as_bytes(), &prepared.types);
                 self.queue.push(Expected::Reparse(None));
                 self.unnamed_here = true;
-                name.into()
+                None
             }
-            None => name.into(),
+            None => None,
         }
     }
 
@@ -194,8 +195,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let Some(span) = sql::handle_span(statement) else {
                 continue;
             };
-            let server = self.ready_on_link(name.as_bytes(), &prepared);
-            let server = String::from_utf8_lossy(&server).into_owned();
+            let Some(shared) = self.ready_on_link(name.as_bytes(), &prepared) else {
+                continue;
+            };
+            let server = String::from_utf8_lossy(&shared.name).into_owned();
             let base = statement.span.start;
             out.get_or_insert_with(|| text.to_owned())
                 .replace_range(base + span.start..base + span.end, &server);

@@ -127,8 +127,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         match &mut run.rows_left {
             None => {}
             Some(0) => {
-                let error = run.refusal.clone();
-                run.over = Some(error.unwrap_or_default());
+                let limit = run.limit.take();
+                self.overflow(limit);
                 return Fate::Stop(Step::Overflow);
             }
             Some(left) => *left -= 1,

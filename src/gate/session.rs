@@ -1,6 +1,6 @@
 //! One client's session: the loop, the buffers, the byte mover.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -122,6 +122,8 @@ pub struct Session<S> {
     pub(super) own_block: bool,
     /// A transaction block is open, as far as command tags tell.
     pub(super) in_block: bool,
+    /// State of the catalog in this batch of bytes; none: to be asked.
+    pub(super) pulse: Cell<Option<(u64, bool)>>,
     /// Where names are looked up, as last worked out.
     pub(super) world: RefCell<Option<(Stamp, Rc<World>)>>,
     /// Code ran that may have changed names behind the gate's back.
@@ -253,6 +255,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         cx: &mut Context<'_>,
         mode: Mode,
     ) -> Poll<Result<Step, Error>> {
+        self.pulse.set(None);
         loop {
             if let Some(step) = self.on_server_bytes()? {
                 return Poll::Ready(Ok(step));

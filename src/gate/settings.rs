@@ -51,6 +51,11 @@ impl Settings {
         &self.wanted
     }
 
+    /// Replaces what is wanted by an equal copy that others share.
+    pub(super) fn share(&mut self, intern: impl FnOnce(&Applied) -> Applied) {
+        self.wanted = intern(&self.wanted);
+    }
+
     /// Notes what a completed statement changed. False: it cannot be known what it was.
     pub(super) fn note(&mut self, facts: &Facts) -> bool {
         let mut known = true;

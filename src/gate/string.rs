@@ -76,24 +76,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     pub(super) fn set_limits(&mut self, run: &mut Run, needs: &[Rc<Needs>]) {
         for needs in needs {
-            let limit = needs.limits.returned.as_ref().map(|limit| {
-                let incident = self.incident();
-                (limit.limit, refuse::message(&limit.refusal(), &incident))
-            });
-            run.limits.push_back(limit);
+            run.limits.push_back(needs.limits.returned.clone());
         }
         if run.limits.iter().any(Option::is_some) {
             self.watched += 1;
         }
         if let Some(first) = run.limits.pop_front() {
-            let left = first.as_ref().map(|(rows, _)| *rows);
+            let left = first.as_ref().map(|limit| limit.limit);
             run.rows_left = match (&run.statements, left) {
                 (Statements::Many(list), Some(left)) if list.len() == 1 => {
                     Some(self.rows_left_of(run, left))
                 }
                 (_, left) => left,
             };
-            run.refusal = first.map(|(_, refusal)| refusal);
+            run.limit = first;
         }
     }
 
