@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::expected::Queue;
 use super::home::Home;
+use super::hooks::Admission;
 use super::names::Names;
 use super::session::{Session, Source};
 use super::settings::{self, Settings};
@@ -33,6 +34,7 @@ pub async fn run<S>(
     mut arrival: Arrival<S>,
     worker: Rc<Worker>,
     source: Source,
+    admission: Admission,
 ) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -68,7 +70,7 @@ where
         return session.leave(Ok(())).await;
     }
     let result = match begun {
-        Ok(true) => session.run().await,
+        Ok(true) => session.run(admission).await,
         Ok(false) => Ok(()),
         Err(error) => Err(error),
     };
@@ -242,6 +244,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             home,
             pinned: None,
             dirty: false,
+            dirty_names: false,
             plain_settings: plain,
             wants: Settings::new(startup),
             reported,
@@ -278,6 +281,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             own: super::own::Answer::default(),
             client_gone: false,
             draining: false,
+            outdated: false,
         };
         for (name, value) in session.reported.clone() {
             session.note_setting(&name, &value);

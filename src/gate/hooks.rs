@@ -18,7 +18,7 @@ use crate::safety::plan::PlanMeasures;
 use crate::telemetry::Event;
 
 /// The right of one connection to go on, under the policies it was asked of.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Admission(watch::Receiver<u64>);
 
 impl Admission {

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
 use super::line::Needs;
-use crate::backend::postgres::catalog::Catalog;
+use crate::backend::postgres::catalog::{Catalog, Traces};
 use crate::model::Verdict;
 use crate::model::facts::Class;
 
@@ -63,7 +63,7 @@ struct Seen {
     /// The class with what the catalog adds; none when it adds nothing.
     wider: Option<Arc<Class>>,
     /// It can run code that may leave traces in the server session.
-    code: bool,
+    code: Traces,
     needs: Vec<(Arc<Verdict>, Rc<Needs>)>,
 }
 
@@ -87,8 +87,8 @@ impl Known {
         &mut self,
         class: &Arc<Class>,
         world: &Rc<World>,
-        find: impl FnOnce() -> (Option<Arc<Class>>, bool),
-    ) -> (Option<Arc<Class>>, bool) {
+        find: impl FnOnce() -> (Option<Arc<Class>>, Traces),
+    ) -> (Option<Arc<Class>>, Traces) {
         let entry = self.entry(class);
         if let Some(seen) = entry.seen(world) {
             return (seen.wider.clone(), seen.code);

@@ -105,7 +105,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Gives the link back. False: something must be done on it first.
     pub(super) fn release(&mut self) -> bool {
-        if self.dirty || self.wants.are_unsettled() || self.registration.release() {
+        if self.dirty
+            || self.dirty_names
+            || self.wants.are_unsettled()
+            || self.registration.release()
+        {
             return false;
         }
         if let (Some(loan), Some(lane)) = (self.loan.take(), self.home.lane()) {
@@ -129,7 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.ask_simple("SELECT 1").await?;
             }
             self.settle_settings().await?;
-            if self.dirty {
+            if self.dirty || self.dirty_names {
                 self.clean().await?;
             }
             Ok(())
@@ -167,6 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.down.clear();
         self.skip = 0;
         self.dirty = false;
+        self.dirty_names = false;
     }
 
     /// Asks the server what the committed changes of settings came to.
@@ -216,28 +221,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     async fn clean(&mut self) -> Result<(), Error> {
-        let answer = self.ask_simple(CLEAN).await?;
+        let mut text = CLEAN.to_owned();
+        if self.dirty_names {
+            text.push_str("; DEALLOCATE ALL");
+        }
+        let answer = self.ask_simple(&text).await?;
         if answer.error.is_some() {
             let why = "the server session cannot be put in order";
             return Err(crate::backend::postgres::Error::Protocol(why.into()).into());
         }
         if let Some(loan) = self.loan.as_mut() {
             loan.link.server.applied = Default::default();
+            if self.dirty_names {
+                loan.link.server.prepared.clear();
+                loan.link.server.uncertain = false;
+            }
         }
         self.dirty = false;
+        self.dirty_names = false;
         self.tainted = false;
         self.temporary = false;
         self.note_wanted();
         Ok(())
     }
 
-    /// What a completed statement means for the link it ran on.
-    pub(super) fn note_use(&mut self, statement: &Statement, code: bool) {
+    /// What a statement that ran means for the link it ran on. It need not have
+    /// come to its end: a suspended portal has done its work, too.
+    pub(super) fn note_use(&mut self, statement: &Statement) {
         if !self.home.is_shared() {
             return;
         }
+        self.note_traces(statement);
         let facts = &statement.facts;
-        self.dirty |= code || facts.is_opaque();
         if !self.wants.note(facts) {
             self.pinned.get_or_insert(Pin::Setting);
         }
@@ -247,6 +262,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.forget_all_on_link();
                 self.pinned = None;
                 self.dirty = false;
+                self.dirty_names = false;
             }
             _ => {}
         }
@@ -259,6 +275,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 "link stays with its client"
             );
             self.pinned = Some(pin);
+        }
+    }
+
+    fn note_traces(&mut self, statement: &Statement) {
+        let traces = self.traces_of(statement);
+        self.dirty |= traces.state || statement.facts.is_opaque();
+        self.dirty_names |= traces.names;
+        if traces.names {
+            // From here on nobody knows which names the server has.
+            self.forget_all_on_link();
+            if let Some(loan) = self.loan.as_mut() {
+                loan.link.server.uncertain = true;
+            }
+        }
+    }
+
+    /// A statement failed: what is undone is undone, but locks of the session stay.
+    pub(super) fn note_failure(&mut self, statement: &Statement) {
+        if !self.home.is_shared() {
+            return;
+        }
+        let target = self.behind(&statement.facts);
+        for statement in std::iter::once(statement).chain(target.as_deref()) {
+            self.note_traces(statement);
+            self.dirty |= locks_session(&statement.facts);
         }
     }
 
@@ -316,24 +357,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 /// What ties the session to the link it ran this statement on.
 fn pin(statement: &Statement) -> Option<Pin> {
     let facts = &statement.facts;
-    let session_lock = |name: &str| {
-        matches!(
-            name,
-            "pg_advisory_lock"
-                | "pg_advisory_lock_shared"
-                | "pg_try_advisory_lock"
-                | "pg_try_advisory_lock_shared"
-        )
-    };
     match facts.kind {
         Kind::Notify if statement.normalized.starts_with("listen") => Some(Pin::Listen),
         Kind::Prepare => Some(Pin::Prepared),
         Kind::Load => Some(Pin::Library),
         Kind::Declare if holds(&statement.normalized) => Some(Pin::HoldCursor),
         _ if makes_temporary(facts) => Some(Pin::Temporary),
-        _ if facts.functions.iter().any(|f| session_lock(&f.name)) => Some(Pin::AdvisoryLock),
+        _ if locks_session(facts) => Some(Pin::AdvisoryLock),
+        _ if facts.functions.iter().any(|f| &*f.name == "setseed") => Some(Pin::Setting),
         _ => None,
     }
+}
+
+/// Advisory locks that outlive their transaction, whether it commits or not.
+fn locks_session(facts: &Facts) -> bool {
+    facts.functions.iter().any(|function| {
+        matches!(
+            &*function.name,
+            "pg_advisory_lock"
+                | "pg_advisory_lock_shared"
+                | "pg_try_advisory_lock"
+                | "pg_try_advisory_lock_shared"
+        )
+    })
 }
 
 fn holds(normalized: &str) -> bool {

@@ -11,7 +11,7 @@ use super::expected::Run;
 use super::known::World;
 use super::refuse;
 use super::session::Session;
-use crate::backend::postgres::catalog as resolve;
+use crate::backend::postgres::catalog::{self as resolve, Traces};
 use crate::model::facts::{Class, Handle};
 use crate::model::{
     Analysis, BindValue, Dialect, Effects, Facts, Kind, Problem, Refusal, RequirementKind,
@@ -134,17 +134,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// Whether the statement can run code that may leave traces in the server session.
-    pub(super) fn runs_code(&self, statement: &Statement) -> bool {
+    /// What code that the statement can run may leave in the server session.
+    pub(super) fn traces_of(&self, statement: &Statement) -> Traces {
         self.found(statement).1
     }
 
-    fn found(&self, statement: &Statement) -> (Option<Arc<Class>>, bool) {
+    fn found(&self, statement: &Statement) -> (Option<Arc<Class>>, Traces) {
         let world = self.world();
         let mut known = self.worker.known.borrow_mut();
         known.found(&statement.class, &world, || {
             let Some(snapshot) = self.catalog.snapshot() else {
-                return (None, statement.facts.effects.contains(Effects::CODE));
+                let code = statement.facts.effects.contains(Effects::CODE);
+                let traces = if code { Traces::ANY } else { Traces::default() };
+                return (None, traces);
             };
             let resolving = resolving(&world, None);
             let more = snapshot.beyond(&statement.facts, &resolving);
@@ -163,8 +165,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     ) -> Decided {
         let statement = &self.widen(statement);
         if let Some(target) = self.behind(&statement.facts) {
+            if matches!(statement.facts.handle, Some(Handle::Execute(_))) && !is_query(&target) {
+                // Parse takes any statement, and EXECUTE would run it: COMMIT
+                // and SET behind a name would go by unseen.
+                let refusal = Refusal::gate(
+                    "execute-utility",
+                    sqlstate::NOT_SUPPORTED,
+                    "EXECUTE of a prepared utility statement is not supported",
+                )
+                .hint("Bind and execute it through the protocol, or send it as a plain statement.");
+                return Decided::Refuse(Box::new(refuse::by_gate(refusal)));
+            }
             let target = self.widen(&target);
-            match self.decide_one(set, None, &target, None) {
+            // EXECUTE writes the values out; a statement without parameters has none.
+            let given = match target.facts.parameters {
+                0 => Some(Vec::new()),
+                _ => sql::execute_values(statement),
+            };
+            match self.decide_one(set, None, &target, given.as_deref()) {
                 Decided::Permit(_) => {}
                 Decided::Refuse(refused) => return Decided::Refuse(refused),
                 Decided::NeedsValues => return Decided::Refuse(Box::new(values_hidden())),
@@ -353,6 +371,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         }
     }
+}
+
+/// What PREPARE in SQL can hold.
+fn is_query(statement: &Statement) -> bool {
+    let facts = &statement.facts;
+    facts.control.is_none()
+        && facts.handle.is_none()
+        && matches!(
+            facts.kind,
+            Kind::Select | Kind::Insert | Kind::Update | Kind::Delete | Kind::Merge
+        )
 }
 
 /// The world as the catalog wants it.

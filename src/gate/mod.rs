@@ -230,7 +230,7 @@ where
         }
     };
     match behind {
-        Behind::Postgres(source) => begin::run(arrival, worker, source).await,
+        Behind::Postgres(source) => begin::run(arrival, worker, source, admission).await,
         Behind::Sqlite(engine) => served::run(arrival, worker, engine, admission).await,
     }
 }

@@ -160,8 +160,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some(loan) = self.loan.as_mut() else {
             return;
         };
+        let uncertain = loan.link.server.uncertain;
         if let Some(victim) = loan.link.server.prepared.add(shared.number, max) {
             encode::close(&mut self.up, b'S', &server_name(victim));
+            self.queue.push(Expected::Close(None));
+        }
+        if uncertain {
+            // Closing a name that is not there is no error; preparing one that is there is.
+            encode::close(&mut self.up, b'S', &shared.name);
             self.queue.push(Expected::Close(None));
         }
         encode::parse(&mut self.up, &shared.name, &shared.text, &shared.types);

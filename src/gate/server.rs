@@ -243,6 +243,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let report = Report::read(body);
         self.copy_in = false;
         self.failed = true;
+        let failing = match self.queue.front() {
+            Some(Expected::Execute(run) | Expected::Query(run)) => run
+                .statements
+                .get(run.at)
+                .map(|(statement, _)| statement.clone()),
+            _ => None,
+        };
+        if let Some(statement) = failing {
+            self.note_failure(&statement);
+        }
         let mut fate = Fate::Relay;
         let pipelined = match self.queue.front() {
             None | Some(Expected::Sync) => return fate,

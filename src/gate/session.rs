@@ -17,6 +17,7 @@ use super::client::Job;
 use super::expected::Queue;
 use super::home::Home;
 use super::home::Pin as Pinned;
+use super::hooks::Admission;
 use super::known::World;
 use super::line::Stamp;
 use super::names::Names;
@@ -90,6 +91,8 @@ pub struct Session<S> {
     pub(super) dirty: bool,
     /// Nothing was set that planning depends on.
     pub(super) plain_settings: bool,
+    /// Code ran that may have made or removed prepared statements.
+    pub(super) dirty_names: bool,
     /// The settings the client has made.
     pub(super) wants: Settings,
     /// What the client was told of the server's parameters.
@@ -151,6 +154,8 @@ pub struct Session<S> {
     pub(super) own: super::own::Answer,
     pub(super) client_gone: bool,
     pub(super) draining: bool,
+    /// The policies have changed since they were asked about this client.
+    pub(super) outdated: bool,
 }
 
 /// Where a session's links come from.
@@ -190,14 +195,20 @@ impl Cancel for About {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Serves until the client leaves or the gate drains.
-    pub async fn run(&mut self) -> Result<(), Error> {
+    pub(super) async fn run(&mut self, mut admission: Admission) -> Result<(), Error> {
         let mut drain = self.worker.drain.clone();
+        // Watches for a swap of the policies; `admission` itself is what they were asked.
+        let mut swaps = admission.clone();
         loop {
             let step = tokio::select! {
                 biased;
                 step = poll_fn(|cx| self.poll_move(cx, Mode::Serve)) => step?,
                 _ = drain.wait_for(|drain| *drain), if !self.draining => {
                     self.draining = true;
+                    continue;
+                }
+                () = swaps.outdated(), if !self.outdated => {
+                    self.outdated = true;
                     continue;
                 }
             };
@@ -207,8 +218,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Step::Acquire => self.acquire().await?,
                 Step::Tidy => self.tidy().await?,
                 Step::Settled => {}
-                Step::Drained => return Err(Error::Draining),
+                Step::Drained if self.draining => return Err(Error::Draining),
+                Step::Drained => {
+                    self.stay(&mut admission)?;
+                    swaps = admission.clone();
+                }
                 Step::Goodbye => return Ok(()),
+            }
+        }
+    }
+
+    /// The policies have changed and nothing is going on: may the client stay?
+    fn stay(&mut self, admission: &mut Admission) -> Result<(), Error> {
+        self.outdated = false;
+        let worker = self.worker.clone();
+        match worker.readmit(admission, &self.client, &self.facts) {
+            Ok(()) => Ok(()),
+            Err(message) => {
+                encode::error(&mut self.outbox, &message);
+                Err(Error::Denied)
             }
         }
     }
@@ -287,7 +315,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 progress |= self.read_client(cx)?;
             }
             if !progress {
-                if self.draining && mode == Mode::Serve && self.is_idle() {
+                if (self.draining || self.outdated) && mode == Mode::Serve && self.is_idle() {
                     return Poll::Ready(Ok(Step::Drained));
                 }
                 return Poll::Pending;

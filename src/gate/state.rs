@@ -80,9 +80,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         let statement = statement.clone();
         let facts = &statement.facts;
-        if complete && self.home.is_shared() {
-            let code = self.runs_code(&statement);
-            self.note_use(&statement, code);
+        // EXECUTE and FETCH do what the statement behind the name does.
+        let target = self.behind(facts);
+        if self.home.is_shared() {
+            self.note_use(&statement);
+            if let Some(target) = &target {
+                self.note_use(target);
+            }
+        }
+        if let Some(target) = &target {
+            self.note_settings(&target.facts.settings);
         }
         let plain = Effects::READS | Effects::WRITES;
         if plain.contains(facts.effects)
@@ -97,10 +104,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         {
             cursor.rows.set(cursor.rows.get() + run.rows);
         }
+        self.note_settings(&facts.settings);
         if !complete {
             return;
         }
-        self.note_settings(&facts.settings);
         self.note_control(facts);
         self.note_handle(&statement);
         self.note_definitions(facts);

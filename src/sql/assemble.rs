@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::model::facts::{Class, Handle};
-use crate::model::{Analysis, Effects, Facts, FunctionUse, Kind, Literal, Predicate};
+use crate::model::{Analysis, BindValue, Effects, Facts, FunctionUse, Kind, Literal, Predicate};
 use crate::model::{Problem, Relation, Statement, Traits, Via};
 
 use super::Lexer;
@@ -256,6 +256,55 @@ fn build(text: &Text<'_>, range: Range<usize>, mut facts: Facts, extra: Traits) 
     let statement = Statement::new(own, start..end, Arc::new(class));
     let _ = statement.literals.set(literals);
     statement
+}
+
+/// The values an EXECUTE gives to its statement, in order; none where one of
+/// them is more than a constant, so that the server alone can tell.
+pub fn execute_values(statement: &Statement) -> Option<Vec<BindValue>> {
+    let name = handle_span(statement)?;
+    let lexer = Lexer {
+        dialect: statement.dialect,
+        ..Lexer::POSTGRES
+    };
+    let tokens = lex(&statement.text, lexer).ok()?;
+    let mut rest = tokens.iter().skip_while(|t| (t.start as usize) < name.end);
+    let text = |bytes: &str| BindValue {
+        type_oid: 0,
+        binary: false,
+        bytes: Some(bytes::Bytes::copy_from_slice(bytes.as_bytes())),
+    };
+    let Some(open) = rest.next() else {
+        return Some(Vec::new());
+    };
+    if open.kind != Tok::LParen {
+        return None;
+    }
+    let mut values = Vec::new();
+    loop {
+        let mut token = rest.next()?;
+        let minus = token.kind == Tok::Op && token.text(&statement.text) == "-";
+        if minus {
+            token = rest.next()?;
+        }
+        values.push(match token.kind {
+            Tok::Number if minus => text(&format!("-{}", token.text(&statement.text))),
+            Tok::Number | Tok::String if !minus => text(&text_of(token, &statement.text)),
+            Tok::Word if token.kw == Kw::Null && !minus => BindValue {
+                bytes: None,
+                ..text("")
+            },
+            Tok::Word if !minus && matches!(token.kw, Kw::True | Kw::False) => {
+                text(&token.text(&statement.text).to_ascii_lowercase())
+            }
+            _ => return None,
+        });
+        match rest.next()?.kind {
+            Tok::Comma => {}
+            Tok::RParen => break,
+            _ => return None,
+        }
+    }
+    rest.next().is_none().then_some(values)
 }
 
 /// The constants of a statement, in order of appearance; read anew where the

@@ -23,7 +23,7 @@ mod settings;
 pub mod shape;
 mod split;
 
-pub use assemble::{handle_span, literals};
+pub use assemble::{execute_values, handle_span, literals};
 pub use ast::{AST_KINDS, AST_VERSION, ast_image};
 pub use explain::explain_json;
 pub use known::Analyses;

@@ -125,37 +125,39 @@ fn end_of(client: &mut Raw) -> Answer {
 
 #[test]
 fn an_idle_connection_ends_when_a_new_policy_does_not_want_it() {
-    let gate = on_sqlite(&connection_policy(EVERYBODY), RULES);
-    let mut bad = login(&gate, "bad").expect("not yet refused");
-    let mut good = login(&gate, "good").expect("welcome");
-    replace(&gate, &connection_policy(NO_BAD));
-    // It says nothing; the gate speaks first.
-    let error = end_of(&mut bad);
-    assert_eq!(
-        (error.field(b'S'), error.code()),
-        ("FATAL".into(), "42501".into())
-    );
-    assert_eq!(good.value("SELECT 1"), "1");
-    gate.wait_for_log(&["connection denied", "live=true"]);
-    assert_eq!(denied(&gate), 1.0);
+    for gate in gates(&connection_policy(EVERYBODY), RULES) {
+        let mut bad = login(&gate, "bad").expect("not yet refused");
+        let mut good = login(&gate, "good").expect("welcome");
+        replace(&gate, &connection_policy(NO_BAD));
+        // It says nothing; the gate speaks first.
+        let error = end_of(&mut bad);
+        assert_eq!(
+            (error.field(b'S'), error.code()),
+            ("FATAL".into(), "42501".into())
+        );
+        assert_eq!(good.value("SELECT 1"), "1");
+        gate.wait_for_log(&["connection denied", "live=true"]);
+        assert_eq!(denied(&gate), 1.0);
+    }
 }
 
 #[test]
 fn a_transaction_is_finished_before_its_connection_ends() {
-    let gate = on_sqlite(&connection_policy(EVERYBODY), RULES);
-    let mut client = login(&gate, "bad").expect("not yet refused");
-    client.rows("CREATE TABLE t (n INTEGER)");
-    client.rows("BEGIN");
-    replace(&gate, &connection_policy(NOBODY));
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while login(&gate, "other").is_ok() {
-        assert!(Instant::now() < deadline, "the new policy never came");
-        std::thread::sleep(Duration::from_millis(20));
+    for gate in gates(&connection_policy(EVERYBODY), RULES) {
+        let mut client = login(&gate, "bad").expect("not yet refused");
+        client.rows("CREATE TABLE t (n INTEGER)");
+        client.rows("BEGIN");
+        replace(&gate, &connection_policy(NOBODY));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while login(&gate, "other").is_ok() {
+            assert!(Instant::now() < deadline, "the new policy never came");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        client.rows("INSERT INTO t VALUES (1)");
+        assert_eq!(client.value("SELECT count(*) FROM t"), "1");
+        client.rows("COMMIT");
+        assert_eq!(end_of(&mut client).code(), "42501");
     }
-    client.rows("INSERT INTO t VALUES (1)");
-    assert_eq!(client.value("SELECT count(*) FROM t"), "1");
-    client.rows("COMMIT");
-    assert_eq!(end_of(&mut client).code(), "42501");
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub struct ServerState {
     pub applied: Applied,
     /// Prepared statements the gate made, by their number.
     pub prepared: PreparedOnLink,
+    /// The server may have more of them than `prepared` says.
+    pub uncertain: bool,
 }
 
 /// Settings by name.

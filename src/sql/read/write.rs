@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Access, Effects, Kind, Predicate, Traits};
+use crate::model::{Access, Effects, Kind, Predicate, Setting, Traits};
 use crate::sql::lex::{Kw, Tok};
 
 use super::from::Item;
@@ -202,6 +202,14 @@ impl Reader<'_> {
         self.at += 1;
         let replaces = self.conflict_words();
         let name = self.target_name()?;
+        if &*name.name == "pg_settings" {
+            // Its rule calls set_config: which settings it changes is not in the text.
+            self.note_setting(Setting {
+                name: Arc::from("*"),
+                value: None,
+                local: false,
+            });
+        }
         self.indexed_by()?;
         let alias = self.alias(&[Kw::Set])?;
         self.indexed_by()?;

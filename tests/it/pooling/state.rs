@@ -246,3 +246,93 @@ fn notifications_reach_who_listens() {
     assert_eq!(answer.tag, b'A', "{}", answer.line());
     assert!(sender.is_silent(), "nobody else hears it");
 }
+
+#[test]
+fn what_a_name_hides_is_noticed_all_the_same() {
+    let Some(scene) = Scene::new(
+        1,
+        "CREATE TABLE users (id int, v int); INSERT INTO users SELECT i, 0 FROM generate_series(1, 50) i",
+    ) else {
+        return;
+    };
+    // Parse takes any statement; SQL's EXECUTE would run it behind the gate's back.
+    let mut one = scene.client();
+    for utility in [
+        "commit",
+        "savepoint a",
+        "set search_path = pg_catalog",
+        "listen x",
+        "create temp table leaked (a int)",
+        "discard all",
+    ] {
+        let answers = one.run(&format!(
+            "P p {utility}\nS\n---\nQ EXECUTE p\n---\nC S p\nS"
+        ));
+        let error = answers.iter().find(|answer| answer.tag == b'E');
+        let error = error.unwrap_or_else(|| panic!("{utility} was executed"));
+        assert_eq!(error.field(b'n'), "gate/execute-utility", "{utility}");
+    }
+    // Functions that change the session, behind names and in portals that stop half-way.
+    let ways = [
+        "P p select set_config('my.leak', 'x', false)\nS\n---\nQ EXECUTE p\n---\nC S p\nS",
+        "P p select set_config('my.leak', 'x', false), generate_series(1, 9)\nB - p\nE - 1\nS\n---\nC S p\nS",
+        "Q SELECT query_to_xml('select set_config(''my.leak'', ''x'', false)', true, true, '')",
+        "P p select pg_advisory_lock(5)\nS\n---\nQ EXECUTE p\n---\nC S p\nS",
+        "P - select pg_advisory_lock(6), generate_series(1, 9)\nB - -\nE - 1\nS",
+        "Q SELECT pg_advisory_lock(7), 1/0",
+        "Q DO $$ BEGIN PERFORM pg_advisory_lock(8); RAISE 'no'; END $$",
+    ];
+    drop(one);
+    for way in ways {
+        let mut one = scene.client();
+        one.lines(way);
+        drop(one);
+        let mut two = scene.client();
+        assert_eq!(
+            two.value("SELECT coalesce(current_setting('my.leak', true), '')"),
+            "",
+            "{way}"
+        );
+        assert_eq!(
+            two.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"),
+            "0",
+            "{way}"
+        );
+    }
+    let mut one = scene.client();
+    one.lines("Q UPDATE pg_settings SET setting = 'pg_catalog' WHERE name = 'search_path'");
+    drop(one);
+    assert_eq!(
+        scene.client().value("SHOW search_path"),
+        "\"$user\", public"
+    );
+}
+
+#[test]
+fn code_that_forgets_prepared_statements_confuses_nobody() {
+    let Some(scene) = Scene::new(1, "") else {
+        return;
+    };
+    let (mut one, mut two) = (scene.client(), scene.client());
+    for client in [&mut one, &mut two] {
+        client.lines("P s select 'still there'\nS");
+    }
+    for code in [
+        "DO $$ BEGIN EXECUTE 'deallocate all'; END $$",
+        "BEGIN\n---\nQ DO $$ BEGIN EXECUTE 'deallocate all'; END $$\n---\nB - s\nE -\nS\n---\nQ COMMIT",
+        "DO $$ BEGIN EXECUTE 'prepare x as select 1'; END $$",
+    ] {
+        one.lines(&format!("Q {code}"));
+        for client in [&mut one, &mut two] {
+            let lines = client.lines("B - s\nE -\nS");
+            assert!(
+                lines.iter().any(|line| line.contains("still there")),
+                "{code}: {lines:?}"
+            );
+        }
+    }
+    assert_eq!(
+        two.value("SELECT count(*) FROM pg_prepared_statements WHERE name = 'x'"),
+        "0"
+    );
+}

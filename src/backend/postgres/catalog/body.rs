@@ -105,6 +105,31 @@ const QUIET_EXTENSIONS: &[&str] = &[
 /// Extensions whose functions work in another session, where nothing can be counted.
 const ELSEWHERE_EXTENSIONS: &[&str] = &["dblink", "pg_background", "pg_cron"];
 
+/// What code can leave in a server session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traces {
+    /// Settings, locks, listens, temporary objects.
+    pub state: bool,
+    /// It can make or remove prepared statements.
+    pub names: bool,
+}
+
+impl Traces {
+    /// Code that nobody can see through.
+    pub const ANY: Traces = Traces {
+        state: true,
+        names: true,
+    };
+
+    /// Both.
+    pub fn join(self, other: Traces) -> Traces {
+        Traces {
+            state: self.state || other.state,
+            names: self.names || other.names,
+        }
+    }
+}
+
 /// What a body can do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct BodyReach {
@@ -119,7 +144,7 @@ pub(super) struct BodyReach {
     /// It may do it in another session.
     pub(super) elsewhere: Option<Arc<str>>,
     /// It may change what stays in the session.
-    pub(super) traces: bool,
+    pub(super) traces: Traces,
 }
 
 /// Whether a built-in function of this name runs SQL text that it is given.
@@ -156,7 +181,7 @@ fn read(snapshot: &CatalogSnapshot, function: &Function, implicit: bool) -> Body
         "c" => c_reach(function, implicit),
         language => BodyReach {
             opaque: Some(format!("function {} is written in {language}", function.name).into()),
-            traces: true,
+            traces: Traces::ANY,
             ..BodyReach::default()
         },
     }
@@ -180,7 +205,7 @@ fn c_reach(function: &Function, implicit: bool) -> BodyReach {
     let quiet = QUIET_EXTENSIONS.contains(&extension) || (implicit && !extension.is_empty());
     if !quiet {
         reach.opaque = Some(format!("function {} is written in C", function.name).into());
-        reach.traces = true;
+        reach.traces = Traces::ANY;
     }
     reach
 }
@@ -204,7 +229,13 @@ fn words_reach(snapshot: &CatalogSnapshot, function: &Function) -> BodyReach {
     } else if folded.contains("u&") {
         reach.opaque = Some(format!("function {} holds names with escapes", function.name).into());
     }
-    reach.traces = reach.opaque.is_some() || TRACE_WORDS.iter().any(|word| words.contains(word));
+    if reach.opaque.is_some() {
+        reach.traces = Traces::ANY;
+    } else if TRACE_WORDS.iter().any(|word| words.contains(word)) {
+        reach.traces.state = true;
+        let names = ["prepare", "deallocate", "discard"];
+        reach.traces.names = names.iter().any(|word| words.contains(word));
+    }
     for (name, oids) in &snapshot.relation_names {
         if mentions(&words, &function.body, name) {
             reach.relations.extend(oids);

@@ -33,6 +33,7 @@ mod reach;
 mod snapshot;
 mod walk;
 
+pub use body::Traces;
 pub use counter::{COUNTER_COLUMNS, Counter, counter_query, parse_counter};
 pub use digest::epoch_query;
 pub use live::{Catalog, Error, Pace, View};

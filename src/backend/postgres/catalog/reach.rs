@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::model::{Access, Effects, Facts, FunctionUse, Kind, Relation as Named, Traits, Via};
 
-use super::body;
+use super::body::{self, Traces};
 use super::snapshot::{CatalogSnapshot, Oid, RelationKind};
 use super::walk::Walk;
 
@@ -48,7 +48,7 @@ pub struct Reach {
     pub deferred: bool,
     /// A user function can run that may change settings, take locks, listen, or
     /// leave temporary objects: what the server reports of that is nothing.
-    pub traces: bool,
+    pub traces: Traces,
     /// The command tag is exact: plain DML on `target` and what is below it,
     /// without triggers, rules, cascading keys or code.
     pub plain: bool,
@@ -109,29 +109,24 @@ impl CatalogSnapshot {
         reach
     }
 
-    /// Whether the statement can run code that may leave traces in the session.
-    pub fn leaves_traces(&self, facts: &Facts, world: &World<'_>) -> bool {
-        let runs_text = matches!(facts.kind, Kind::Do) || facts.is_opaque();
+    /// What code that the statement can run may leave in the session.
+    pub fn leaves_traces(&self, facts: &Facts, world: &World<'_>) -> Traces {
         let unknown = |function: &FunctionUse| {
-            !function.harmless
+            let outside = !function.harmless
                 && facts.effects.contains(Effects::CODE)
-                && function.schema.as_deref() != Some("pg_catalog")
+                && function.schema.as_deref() != Some("pg_catalog");
+            let schema = function.schema.as_deref();
+            let known = || {
+                self.functions_named(schema, &function.name, world.search_path, world.role)
+                    .next()
+                    .is_some()
+            };
+            body::runs_text(&function.name) || (outside && !known())
         };
-        runs_text
-            || self.reach(facts, world).traces
-            // Code whose functions the snapshot does not know.
-            || facts.functions.iter().any(|function| {
-                unknown(function)
-                    && self
-                        .functions_named(
-                            function.schema.as_deref(),
-                            &function.name,
-                            world.search_path,
-                            world.role,
-                        )
-                        .next()
-                        .is_none()
-            })
+        if facts.kind == Kind::Do || facts.is_opaque() || facts.functions.iter().any(unknown) {
+            return Traces::ANY;
+        }
+        self.reach(facts, world).traces
     }
 
     /// The relations a name of the facts can mean; none when it is none that the snapshot knows.

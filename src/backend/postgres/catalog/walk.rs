@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::model::Access;
 
-use super::body;
+use super::body::{self, Traces};
 use super::reach::{Reach, can_be_changed};
 use super::snapshot::{CatalogSnapshot, Oid, Relation, RelationKind};
 
@@ -32,7 +32,7 @@ pub(super) struct Walk<'s> {
     elsewhere: Option<Arc<str>>,
     deferred: bool,
     /// Code runs that may change the session's state.
-    traces: bool,
+    traces: Traces,
     /// Some change is not the statement's own: the command tag does not count it.
     indirect: bool,
 }
@@ -49,7 +49,7 @@ impl<'s> Walk<'s> {
             opaque: None,
             elsewhere: None,
             deferred: false,
-            traces: false,
+            traces: Traces::default(),
             indirect: false,
         }
     }
@@ -291,7 +291,7 @@ impl<'s> Walk<'s> {
             return;
         };
         let found = body::reach(self.snapshot, function, implicit);
-        self.traces |= found.traces;
+        self.traces = self.traces.join(found.traces);
         if let Some(why) = &found.opaque {
             self.opaque(why);
         }
