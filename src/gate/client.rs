@@ -7,8 +7,8 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Error;
-use super::expected::{Expected, Run, Statements};
-use super::line::{Decided, Needs, nanos};
+use super::expected::{Expected, Run};
+use super::line::Needs;
 use super::names::Portal;
 use super::refuse;
 use super::session::{Mode, Session, Step};
@@ -17,8 +17,8 @@ use crate::model::facts::Control;
 use crate::model::{Refusal, Statement, TransactionState, refusal::sqlstate};
 use crate::policy::{Permit, Refused};
 use crate::safety::limit::{CountPlan, Returned};
-use crate::wire::postgres::frame::{self, HEADER, client};
-use crate::wire::postgres::{encode, message};
+use crate::wire::postgres::encode;
+use crate::wire::postgres::frame::{self, client};
 
 /// A request that needs work before or after; everything it takes with it.
 pub(super) enum Job {
@@ -78,6 +78,7 @@ pub(super) enum Took {
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Handles what the client has sent so far.
     pub(super) fn on_client_bytes(&mut self, mode: Mode) -> Result<Option<Step>, Error> {
+        self.fence &= !self.queue.is_empty();
         loop {
             if self.client_skip > 0 {
                 let n = self.client_skip.min(self.inbox.len());
@@ -117,6 +118,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 continue;
             }
             if mode == Mode::Settle || self.must_wait(tag) {
+                if mode == Mode::Serve {
+                    self.nudge();
+                }
                 return Ok(None);
             }
             if self.discard && !matches!(tag, client::SYNC | client::TERMINATE) {
@@ -126,6 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if tag != client::TERMINATE && !self.has_link() {
                 return Ok(Some(Step::Acquire));
             }
+            self.nudged = false;
             match self.on_client_frame(tag, size)? {
                 Took::Done => self.inbox.advance(size),
                 Took::Forward => self.forward(size),
@@ -147,10 +152,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// While the rows of a statement are counted nothing but its Sync may follow:
     /// what comes later must not run when it is refused.
+    ///
+    /// And behind a statement that may change how text is read or what names
+    /// mean, text waits until the server has said what came of it: a string
+    /// that ends elsewhere for the server than for the gate hides anything.
     fn must_wait(&self, tag: u8) -> bool {
-        self.watched > 0
-            && (self.queue.ends_with_ready()
-                || !matches!(tag, client::SYNC | client::FLUSH | client::TERMINATE))
+        if self.copy_in || tag == client::TERMINATE {
+            return false;
+        }
+        let fenced = self.fence && !self.queue.is_empty();
+        (fenced
+            && matches!(
+                tag,
+                client::QUERY | client::PARSE | client::BIND | client::EXECUTE
+            ))
+            || self.watched > 0
+                && (self.queue.ends_with_ready() || !matches!(tag, client::SYNC | client::FLUSH))
+    }
+
+    /// What is waited for must be on its way: without Sync the server keeps its answers.
+    fn nudge(&mut self) {
+        if !self.nudged && !self.queue.is_empty() && !self.queue.ends_with_ready() {
+            encode::flush(&mut self.up);
+            self.nudged = true;
+        }
     }
 
     fn on_copy(&mut self, tag: u8, size: usize) {
@@ -207,111 +232,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Took::Forward
     }
 
-    pub(super) fn on_query(&mut self, size: usize) -> Result<Took, Error> {
-        let started = self.now();
-        let text = message::query(&self.inbox[HEADER..size]).map_err(Error::Client)?;
-        let analysis = self.analyze(text);
-        let analyzed = nanos(started);
-        if self.home.is_shared() {
-            // A simple Query ends the unnamed statement (55.2.2).
-            self.unnamed_here = false;
-            self.names.set_prepared(Box::default(), None);
-        }
-        let set = self.policies();
-        let mut list = Vec::with_capacity(analysis.statements.len());
-        for statement in &analysis.statements {
-            match self.decide(&set, &analysis, statement, Some(&[])) {
-                Decided::Permit(permit) => list.push((statement.clone(), permit)),
-                Decided::Refuse(refused) => {
-                    self.refuse_simple(&analysis.text, statement, &refused);
-                    return Ok(Took::Done);
-                }
-                Decided::NeedsValues => {
-                    let refused = refuse::by_gate(Refusal::gate(
-                        "values",
-                        sqlstate::REFUSED,
-                        "a policy needs values that this statement does not carry",
-                    ));
-                    self.refuse_simple(&analysis.text, statement, &refused);
-                    return Ok(Took::Done);
-                }
-            }
-        }
-        let statements: Rc<[_]> = list.into();
-        let spent = (analyzed, nanos(started).saturating_sub(analyzed));
-        let needs: Vec<Rc<Needs>> = statements
-            .iter()
-            .map(|(statement, permit)| self.needs(statement, permit))
-            .collect();
-        for ((statement, permit), need) in statements.iter().zip(&needs) {
-            if let Some(refused) = self.cannot(statement, permit, need) {
-                self.refuse_simple(&analysis.text, statement, &refused);
-                return Ok(Took::Done);
-            }
-        }
-        self.write_notices(statements.iter().map(|(_, permit)| permit));
-        let returned = needs.iter().any(|need| need.limits.returned.is_some());
-        let planned = |(at, need): (usize, &Rc<Needs>)| {
-            let (statement, permit) = &statements[at];
-            !need.plan || self.plan_is_good(statement, permit, None)
-        };
-        // One plain change in an open transaction is counted by its tag as it passes.
-        let counted = match (&needs[..], &statements[..]) {
-            ([need], [_]) if need.impossible.is_none() && self.commits_later() => {
-                match &need.limits.changed {
-                    CountPlan::Tag(groups) => Some(groups.clone()),
-                    _ => None,
-                }
-            }
-            _ => None,
-        };
-        let free = (counted.is_some() || needs.iter().all(|need| need.is_free_when_planned()))
-            && needs.iter().enumerate().all(planned);
-        let renamed = self.renamed(&analysis.text, &analysis.statements);
-        // Rows of one read-only statement can be counted while they pass; a
-        // string of several must not commit what stands behind the offender.
-        let countable =
-            !returned || (statements.len() == 1 && needs[0].limits.read_only && self.executed == 0);
-        if free && countable {
-            let mut run = Run::new(Statements::Many(statements), true, spent);
-            if counted.is_some() {
-                self.watched += 1;
-                run.counted = counted;
-            }
-            if let Some(limit) = needs.first().and_then(|need| need.limits.returned.as_ref()) {
-                let left = self.rows_left_of(&run, limit.limit);
-                self.watch(&mut run, left, limit);
-            }
-            self.queue.push(Expected::Query(Box::new(run)));
-            self.executed += 1;
-            let Some(text) = renamed else {
-                return Ok(Took::Forward);
-            };
-            self.up.extend_from_slice(&Self::query_frame(&text));
-            return Ok(Took::Done);
-        }
-        let frame = match renamed {
-            Some(text) => Self::query_frame(&text),
-            None => BytesMut::from(&self.inbox[..size]),
-        };
-        Ok(Took::Slow(Box::new(Job::Query {
-            frame,
-            statements,
-            needs,
-            spent,
-        })))
-    }
-
     /// A transaction block is open for certain, and neither Sync nor the end of
     /// a Query commits it: what a statement changed can be judged by its tag.
+    ///
+    /// Nothing may be on its way: a COMMIT in front of it would end the block.
     pub(super) fn commits_later(&self) -> bool {
-        self.facts.transaction == TransactionState::Active && self.in_block && !self.own_block
+        self.facts.transaction == TransactionState::Active
+            && self.in_block
+            && !self.own_block
+            && self.executed == 0
+    }
+
+    /// A run that never goes to the server holds nothing back.
+    pub(super) fn unwatch(&mut self, run: &Run) {
+        self.watched = self.watched.saturating_sub(run.watching);
     }
 
     /// Rows of this run are counted while they are relayed.
     pub(super) fn watch(&mut self, run: &mut Run, rows: u64, limit: &Returned) {
         run.rows_left = Some(rows);
         run.limit = Some(limit.clone());
+        run.watching += 1;
         self.watched += 1;
     }
 

@@ -27,7 +27,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             .then(|| message::tag_rows(&frame[HEADER..]))
             .flatten();
         let held = run.hold.then(|| BytesMut::from(frame));
-        self.watched = self.watched.saturating_sub(run.watches());
+        self.watched = self.watched.saturating_sub(run.watching);
         if let (Some(portal), left) = (&run.portal, run.rows_left) {
             portal.rows_left.set(left);
         }
@@ -150,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.note_ready(status);
         let mut over = self.over_at_sync.take();
         if let Some(Expected::Query(run)) = popped {
-            self.watched = self.watched.saturating_sub(run.watches());
+            self.watched = self.watched.saturating_sub(run.watching);
             if run.hold {
                 self.held_run = Some(run);
                 return Fate::Drop;

@@ -40,6 +40,8 @@ pub(super) struct Run {
     pub(super) limit: Option<Returned>,
     /// Limits of the statements behind the current one, in a string.
     pub(super) limits: VecDeque<Option<Returned>>,
+    /// How many reasons there are to let nothing follow it but its Sync.
+    pub(super) watching: u32,
     /// Its command tag counts against these limits, in a transaction that is
     /// still to be committed.
     pub(super) counted: Option<Arc<[Group]>>,
@@ -69,6 +71,7 @@ impl Run {
             rows: 0,
             limit: None,
             limits: VecDeque::new(),
+            watching: 0,
             counted: None,
             over: None,
             hold: false,
@@ -83,11 +86,6 @@ impl Run {
     /// A run without a statement: an empty query.
     pub(super) fn nothing(simple: bool) -> Run {
         Run::new(Statements::Many(Rc::from([])), simple, (0, 0))
-    }
-
-    /// How many reasons there are to let nothing follow it but its Sync.
-    pub(super) fn watches(&self) -> u32 {
-        u32::from(self.rows_left.is_some()) + u32::from(self.counted.is_some())
     }
 
     /// The next statement of a string has a limit of its own.
@@ -125,12 +123,16 @@ pub(super) enum Expected {
     Parse(Undo, Option<u64>),
     /// ParseComplete of a statement the gate prepares anew; answers nobody.
     Reparse(Option<u64>),
+    /// ParseComplete of a name that code may have given to another statement.
+    Restate,
     /// An answer the gate gives itself, when its turn comes.
     Given(&'static [u8], Option<Undo>),
     /// BindComplete.
     Bind(Undo),
     /// CloseComplete.
     Close(Option<Undo>),
+    /// CloseComplete for a shared statement that the link has no room for.
+    Evict(u64),
     /// RowDescription or NoData, after a ParameterDescription for a statement.
     Describe,
     /// CommandComplete, EmptyQueryResponse or PortalSuspended.

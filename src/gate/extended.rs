@@ -91,6 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             None
         };
         let prepared = Rc::new(Prepared {
+            epoch: Cell::new(self.names_epoch),
             shared: shared.clone(),
             statement,
             analysis,
@@ -185,6 +186,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         }
         if !self.home.is_shared() {
+            let statement: Box<[u8]> = bind.statement.into();
+            self.ready_on_link(&statement, &prepared);
             self.push_bind(name, Rc::new(portal));
             return Ok(Took::Forward);
         }
@@ -215,6 +218,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let bind = message::bind(&self.inbox[HEADER..size]).map_err(Error::Client)?;
         let mut frame = BytesMut::with_capacity(size + 24);
         if !self.home.is_shared() {
+            let statement: Box<[u8]> = bind.statement.into();
+            self.ready_on_link(&statement, prepared);
             frame.extend_from_slice(&self.inbox[..size]);
             return Ok(frame);
         }
@@ -239,14 +244,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn on_describe(&mut self, size: usize) -> Result<Took, Error> {
         let target =
             message::target(client::DESCRIBE, &self.inbox[HEADER..size]).map_err(Error::Client)?;
-        let known = (!target.portal && self.home.is_shared())
-            .then(|| self.names.prepared(target.name).cloned())
+        let (portal, name): (bool, Box<[u8]>) = (target.portal, target.name.into());
+        let known = (!portal)
+            .then(|| self.names.prepared(&name).cloned())
             .flatten();
-        let Some(prepared) = known else {
+        if let Some(prepared) = known.as_ref().filter(|_| !self.home.is_shared()) {
+            self.ready_on_link(&name, prepared);
+        }
+        let Some(prepared) = known.filter(|_| self.home.is_shared()) else {
             self.queue.push(Expected::Describe);
             return Ok(Took::Forward);
         };
-        let name: Box<[u8]> = target.name.into();
         let server = self.ready_on_link(&name, &prepared);
         let server = match &server {
             Some(shared) => &shared.name[..],
@@ -301,6 +309,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.refuse_extended(Some(&statement), &refused);
             return Ok(Took::Done);
         }
+        self.note_sent(&statement);
         self.write_notices(std::iter::once(&permit));
         let returned = needs.limits.returned.is_some();
         let planned = !needs.plan || portal.planned.get();
@@ -318,6 +327,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if counted.is_some() {
                 portal.started.set(true);
                 self.watched += 1;
+                run.watching += 1;
                 run.counted = counted;
             }
             if let Some(limit) = &needs.limits.returned {

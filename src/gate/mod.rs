@@ -27,6 +27,7 @@ mod own;
 mod permit;
 mod plan;
 mod prepared;
+mod query;
 mod refuse;
 pub mod served;
 mod server;

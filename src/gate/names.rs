@@ -34,6 +34,8 @@ pub(super) struct Prepared {
     pub(super) permit: RefCell<Option<Given>>,
     /// Parameter types as declared.
     pub(super) types: Box<[u32]>,
+    /// State of the session's names in which the server was told of it.
+    pub(super) epoch: Cell<u64>,
     /// What servers know it as, where links are shared; none for the unnamed
     /// statement and for PREPARE in SQL.
     pub(super) shared: Option<Rc<Shared>>,
@@ -66,7 +68,7 @@ pub(super) struct Cursor {
 }
 
 /// All names of a session.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Names {
     prepared: HashMap<Box<[u8]>, Rc<Prepared>>,
     portals: HashMap<Box<[u8]>, Rc<Portal>>,

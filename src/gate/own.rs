@@ -37,12 +37,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Writes a request of [`Session::ask`] without waiting.
     pub(super) fn write_own(&mut self, text: &str, values: &[u8], types: &[u32]) {
         let out = &mut self.up;
+        // An exchange that failed has left the name behind; closing none is no error.
+        encode::close(out, b'S', OWN_NAME);
         encode::parse(out, OWN_NAME, text.as_bytes(), types);
         encode::bind_rest(out, OWN_NAME, OWN_NAME, values);
         encode::execute(out, OWN_NAME, 0);
         encode::close(out, b'P', OWN_NAME);
         encode::close(out, b'S', OWN_NAME);
-        self.queue.push(Expected::Own(Own::Closes(2)));
+        self.queue.push(Expected::Own(Own::Closes(3)));
     }
 
     /// Runs a string by simple Query; only where the client's unnamed statement is lost anyway.

@@ -129,6 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// it is there where the name is another one.
     pub(super) fn ready_on_link(&mut self, name: &[u8], prepared: &Prepared) -> Option<Rc<Shared>> {
         if !self.home.is_shared() {
+            self.restate(name, prepared);
             return None;
         }
         match &prepared.shared {
@@ -150,6 +151,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
+    /// On a link of the session's own names are the client's. Code may have given
+    /// one to another statement: then the server is told once more what it means.
+    fn restate(&mut self, name: &[u8], prepared: &Prepared) {
+        if prepared.epoch.replace(self.names_epoch) == self.names_epoch || name.is_empty() {
+            return;
+        }
+        let text = prepared.analysis.text.clone();
+        encode::close(&mut self.up, b'S', name);
+        self.queue.push(Expected::Close(None));
+        encode::parse(&mut self.up, name, text.as_bytes(), &prepared.types);
+        self.queue.push(Expected::Restate);
+    }
+
+    /// A statement goes to the server that may change what names mean: whatever
+    /// is sent behind it says again what it means.
+    pub(super) fn note_names(&mut self, statement: &Statement) {
+        let target = self.behind(&statement.facts);
+        let mut all = std::iter::once(statement).chain(target.as_deref());
+        if !all.any(|statement| self.traces_of(statement).names) {
+            return;
+        }
+        self.names_epoch += 1;
+        self.names.close_cursor(None);
+        if let Some(loan) = self.loan.as_mut() {
+            loan.link.server.prepared.clear();
+            loan.link.server.uncertain = true;
+        }
+    }
+
     fn link_knows(&mut self, shared: &Shared) -> bool {
         let loan = self.loan.as_mut();
         loan.is_some_and(|loan| loan.link.server.prepared.knows(shared.number))
@@ -163,7 +193,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let uncertain = loan.link.server.uncertain;
         if let Some(victim) = loan.link.server.prepared.add(shared.number, max) {
             encode::close(&mut self.up, b'S', &server_name(victim));
-            self.queue.push(Expected::Close(None));
+            self.queue.push(Expected::Evict(victim));
         }
         if uncertain {
             // Closing a name that is not there is no error; preparing one that is there is.
@@ -180,12 +210,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
+    /// The link still knows it.
+    pub(super) fn remember_on_link(&mut self, number: u64) {
+        if let Some(loan) = self.loan.as_mut() {
+            loan.link.server.prepared.add(number, usize::MAX);
+        }
+    }
+
     /// The text with the names that EXECUTE and DEALLOCATE use as the server
     /// knows them; none where nothing is to be changed.
     pub(super) fn renamed(&mut self, text: &str, statements: &[Arc<Statement>]) -> Option<String> {
-        if !self.home.is_shared() {
-            return None;
-        }
         let mut out: Option<String> = None;
         for statement in statements.iter().rev() {
             let name = match &statement.facts.handle {
@@ -195,6 +229,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let Some(prepared) = self.names.prepared(name.as_bytes()).cloned() else {
                 continue;
             };
+            if !self.home.is_shared() {
+                if matches!(statement.facts.handle, Some(Handle::Execute(_))) {
+                    self.restate(name.as_bytes(), &prepared);
+                }
+                continue;
+            }
             if prepared.shared.is_none() {
                 continue;
             }

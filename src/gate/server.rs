@@ -194,7 +194,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             (Expected::Parse(..), server::PARSE_COMPLETE)
             | (Expected::Bind(_), server::BIND_COMPLETE)
             | (Expected::Describe, server::ROW_DESCRIPTION | server::NO_DATA) => true,
-            (Expected::Reparse(_), server::PARSE_COMPLETE) => {
+            (Expected::Reparse(_) | Expected::Restate, server::PARSE_COMPLETE)
+            | (Expected::Evict(_), server::CLOSE_COMPLETE) => {
                 self.queue.pop();
                 return Ok(Fate::Drop);
             }
@@ -308,12 +309,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     self.undo(undo);
                 }
                 Expected::Reparse(Some(number)) => self.forget_on_link(number),
+                // The server skipped the Close: it still has the statement.
+                Expected::Evict(number) => self.remember_on_link(number),
+                Expected::Restate => self.names_epoch += 1,
                 Expected::Reparse(None) => self.unnamed_here = false,
                 Expected::Bind(undo)
                 | Expected::Close(Some(undo))
                 | Expected::Given(_, Some(undo)) => self.undo(undo),
                 Expected::Execute(run) => {
-                    self.watched = self.watched.saturating_sub(run.watches());
+                    self.watched = self.watched.saturating_sub(run.watching);
                     let (outcome, code) = if run.failed {
                         (telemetry::Outcome::Failed, Some(code))
                     } else {

@@ -91,6 +91,8 @@ pub struct Session<S> {
     pub(super) dirty: bool,
     /// Nothing was set that planning depends on.
     pub(super) plain_settings: bool,
+    /// Grows whenever code may have given names to other statements.
+    pub(super) names_epoch: u64,
     /// Code ran that may have made or removed prepared statements.
     pub(super) dirty_names: bool,
     /// The settings the client has made.
@@ -117,6 +119,10 @@ pub struct Session<S> {
     pub(super) discard: bool,
     /// Executes sent since the transaction state was last known.
     pub(super) executed: u32,
+    /// A statement is on its way behind which text may be read otherwise.
+    pub(super) fence: bool,
+    /// The server was asked for its answers.
+    pub(super) nudged: bool,
     /// A statement whose rows are counted is on its way.
     pub(super) watched: u32,
     /// COPY FROM STDIN is open.

@@ -59,11 +59,15 @@ impl Settings {
     /// Notes what a completed statement changed. False: it cannot be known what it was.
     pub(super) fn note(&mut self, facts: &Facts) -> bool {
         let mut known = true;
-        for setting in facts.settings.iter().filter(|setting| !setting.local) {
+        // These end with their transaction, however they were set.
+        let passes = |name: &str| name.starts_with("transaction_");
+        let lasting = facts.settings.iter().filter(|setting| !setting.local);
+        for setting in lasting.filter(|setting| !passes(&setting.name)) {
             let resets = matches!(facts.kind, Kind::Reset | Kind::Discard);
             let change = match (&*setting.name, &setting.value) {
                 ("*", _) if resets => Change::ResetAll,
-                ("*", _) | ("session_authorization", _) => {
+                // The seed cannot be read back.
+                ("*" | "session_authorization" | "seed", _) => {
                     known = false;
                     continue;
                 }

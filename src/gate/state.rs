@@ -109,6 +109,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return;
         }
         self.note_control(facts);
+        if matches!(facts.handle, Some(Handle::DiscardAll)) {
+            self.note_discard();
+        }
         self.note_handle(&statement);
         self.note_definitions(facts);
     }
@@ -188,7 +191,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    fn note_handle(&mut self, statement: &Arc<Statement>) {
+    /// DISCARD ALL: the session is as it was at login.
+    fn note_discard(&mut self) {
+        if let Some(loan) = &self.loan {
+            self.facts.search_path = loan.link.handle.search_path.clone();
+            self.facts.role = loan.link.handle.role.clone();
+        }
+        self.facts.settings.clear();
+        self.facts.generation += 1;
+        self.temporary = false;
+    }
+
+    pub(super) fn note_handle(&mut self, statement: &Arc<Statement>) {
         match &statement.facts.handle {
             Some(Handle::Prepare(name, inner)) => self.note_prepare(name, inner.clone()),
             Some(Handle::Deallocate(Some(name))) => {
@@ -199,16 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.names.set_cursor(name.clone(), inner.clone())
             }
             Some(Handle::Close(name)) => self.names.close_cursor(name.as_deref()),
-            Some(Handle::DiscardAll) => {
-                self.names.forget_all();
-                if let Some(loan) = &self.loan {
-                    self.facts.search_path = loan.link.handle.search_path.clone();
-                    self.facts.role = loan.link.handle.role.clone();
-                }
-                self.facts.settings.clear();
-                self.facts.generation += 1;
-                self.temporary = false;
-            }
+            Some(Handle::DiscardAll) => self.names.forget_all(),
             Some(Handle::Execute(_) | Handle::Fetch(..)) | None => {}
         }
     }
@@ -226,6 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             statement: Some(inner),
             permit: RefCell::new(None),
             types: Box::default(),
+            epoch: Cell::new(self.names_epoch),
             shared: None,
             spent: Cell::new((0, 0)),
         };

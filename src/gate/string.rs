@@ -67,6 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 statement.facts.kind.name().to_uppercase()
             ))
             .hint("Send the statements one by one.");
+            self.unwatch(&run);
             self.deny_query(statement, &refuse::by_host(refusal, permit));
             return Ok(());
         }
@@ -80,6 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         if run.limits.iter().any(Option::is_some) {
             self.watched += 1;
+            run.watching += 1;
         }
         if let Some(first) = run.limits.pop_front() {
             let left = first.as_ref().map(|limit| limit.limit);
@@ -111,11 +113,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.settle().await?;
             let answer = std::mem::take(&mut self.own);
             if let Some(body) = answer.error {
+                self.unwatch(&run);
                 return self.end_query(own, Verified::Failed(body), None).await;
             }
             match readings(answer) {
                 Ok(readings) => count.before = readings,
-                Err(verdict) => return self.end_query(own, verdict, None).await,
+                Err(verdict) => {
+                    self.unwatch(&run);
+                    return self.end_query(own, verdict, None).await;
+                }
             }
         }
         run.hold = true;

@@ -161,13 +161,15 @@ const SCRIPTS: &[(&str, &str)] = &[
     ),
 ];
 
-struct Scene {
+/// A database with a limit of 100 rows on its users.
+pub struct Scene {
     database: Database,
-    gate: Gate,
+    /// The gate.
+    pub gate: Gate,
 }
 
 impl Scene {
-    fn new() -> Option<Scene> {
+    pub fn new() -> Option<Scene> {
         let database = fresh_database()?;
         database.prepare(SETUP);
         database.prepare(FILL);
@@ -180,7 +182,7 @@ impl Scene {
     }
 
     /// The script ends with an error and changes nothing; the connection goes on.
-    fn expect_refused(&self, script: &str) -> Result<(), String> {
+    pub fn expect_refused(&self, script: &str) -> Result<(), String> {
         self.database.prepare(FILL);
         let before = self.state();
         let mut client = self.gate.connect();
@@ -202,7 +204,7 @@ impl Scene {
     }
 
     /// The script succeeds and its changes are there.
-    fn expect_allowed(&self, script: &str) -> Result<(), String> {
+    pub fn expect_allowed(&self, script: &str) -> Result<(), String> {
         self.database.prepare(FILL);
         let before = self.state();
         let mut client = self.gate.connect();
@@ -257,7 +259,7 @@ fn print(answers: &[Answer]) -> String {
     lines.join("\n")
 }
 
-fn every_way(form: &str) {
+pub fn every_way(form: &str) {
     let Some(scene) = Scene::new() else { return };
     scene.try_all(
         WAYS.iter()

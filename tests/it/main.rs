@@ -25,3 +25,4 @@ mod support;
 mod tidy;
 mod tls;
 mod traps;
+mod under_way;

@@ -185,3 +185,47 @@ fn a_trap_answers_as_a_table_that_is_not_there() {
         "metric labels do not name it\n{page}"
     );
 }
+
+#[test]
+fn text_is_read_as_the_server_will_read_it() {
+    let Some(scene) = Scene::new() else { return };
+    scene.database.prepare("CREATE SCHEMA hidden; CREATE TABLE hidden.canary_x AS SELECT 'never seen' AS secret; CREATE TABLE hidden.users AS SELECT 'never seen' AS secret");
+    let hidden = r"select '\' , ' ; delete from users; --'";
+    let shown = r"select '\' , secret, ' from canary_credentials --'";
+    for off in [
+        "SET standard_conforming_strings = off",
+        "SELECT set_config('standard_conforming_strings', 'off', false)",
+        "DO $$ BEGIN PERFORM set_config('standard_conforming_strings', 'off', false); END $$",
+    ] {
+        for script in [
+            format!("Q {off}\nQ {hidden}"),
+            format!("Q {off}\nQ {shown}"),
+            format!("P - {off}\nB - -\nE -\nP - {shown}\nB - -\nE -\nS"),
+            format!("P - {off}\nB - -\nE -\nS\nP - {hidden}\nB - -\nE -\nS"),
+        ] {
+            let mut client = scene.gate.connect();
+            let lines = client.lines(&script);
+            assert!(
+                !lines.iter().any(|line| line.contains("never seen")),
+                "{script}: {lines:?}"
+            );
+            scene.expect_untouched(&script);
+        }
+    }
+    let gate = Gate::start(
+        &scene.database,
+        "[[policy]]\nname = \"honeytoken\"\nsettings = { tables = [\"hidden.users\"] }\n",
+    );
+    for script in [
+        "Q SET search_path = hidden\nQ SELECT * FROM users",
+        "Q SET search_path = hidden; SELECT * FROM users",
+        "P - SET search_path = hidden\nB - -\nE -\nP - SELECT * FROM users\nB - -\nE -\nS",
+        "Q BEGIN\n---\nQ SET LOCAL search_path = hidden\nQ SELECT * FROM users",
+    ] {
+        let lines = gate.connect().lines(script);
+        assert!(
+            !lines.iter().any(|line| line.contains("never seen")),
+            "{script}: {lines:?}"
+        );
+    }
+}

@@ -80,8 +80,10 @@ fn begins(tokens: &[Token], at: usize) -> bool {
     let before = at.checked_sub(1).map_or(Kw::None, kw);
     match tokens[at].kw {
         Kw::Delete => kw(at + 1) == Kw::From,
-        // FOR UPDATE, ON UPDATE, ON CONFLICT DO UPDATE.
-        Kw::Update => !matches!(before, Kw::For | Kw::On | Kw::Do | Kw::No | Kw::Key),
+        // `ON CONFLICT … DO UPDATE SET`; a rule's `DO UPDATE table SET` is a statement.
+        Kw::Update if before == Kw::Do => kw(at + 1) != Kw::Set,
+        // FOR UPDATE, ON UPDATE.
+        Kw::Update => !matches!(before, Kw::For | Kw::On | Kw::No | Kw::Key),
         _ => false,
     }
 }

@@ -6,6 +6,14 @@ use crate::sql::{Lexer, analyze};
 #[test]
 fn code_with_an_unbounded_change_has_no_predicate() {
     let cases = [
+        (
+            "CREATE RULE r AS ON INSERT TO a DO UPDATE b SET x = 1",
+            Predicate::None,
+        ),
+        (
+            "CREATE RULE r AS ON INSERT TO a DO INSTEAD UPDATE b SET x = 1 WHERE id = 2",
+            Predicate::NotApplicable,
+        ),
         ("DO 'begin delete from users; end'", Predicate::None),
         (
             "DO $$ begin delete from users where id = 1; end $$",

@@ -110,13 +110,14 @@ fn free_port() -> Result<u16, String> {
         .map_err(|error| error.to_string())
 }
 
-/// All default policies enforcing, none of them ever in the way.
+/// All default policies enforcing, none of them ever in the way; one worker,
+/// because PgBouncer has one thread.
 fn gate_config(port: u16, admin: SocketAddr, server: &Postgres) -> String {
     let traps: Vec<String> = (0..50).map(|i| format!("\"trap_{i}_*\"")).collect();
     format!(
-        "[[listen]]\naddress = \"127.0.0.1:{port}\"\n\n[admin]\naddress = \"{admin}\"\n\n\
+        "workers = 1\n\n[[listen]]\naddress = \"127.0.0.1:{port}\"\n\n[admin]\naddress = \"{admin}\"\n\n\
          [log]\nlevel = \"warn\"\nstatements = false\n\n\
-         [[database]]\nname = \"postgres\"\nbackend = \"postgres://{SUPERUSER}@127.0.0.1:{}/postgres\"\npool = {{ max = 100 }}\n\n\
+         [[database]]\nname = \"postgres\"\nbackend = \"postgres://{SUPERUSER}@127.0.0.1:{}/postgres\"\npool = {{ mode = \"transaction\", max = 40 }}\n\n\
          [[user]]\nname = \"{SUPERUSER}\"\nauth = \"trust\"\n\n\
          [table_limits]\n\"pgbench_*\" = {{ changed = 100000, returned = 100000 }}\n\n\
          [[policy]]\nname = \"honeytoken\"\nsettings = {{ tables = [{}] }}\n\n\
@@ -134,7 +135,7 @@ fn gate(program: &Path, server: &Postgres, folder: &Path) -> Result<Peer, String
     write(&file, &gate_config(port, admin, server))?;
     let mut command = Command::new(program);
     command.args(["run", "--config"]).arg(&file);
-    let mut peer = Peer::spawned("portcullis", port, &mut command)?;
+    let mut peer = Peer::spawned("portcullis, transaction", port, &mut command)?;
     peer.admin = Some(admin);
     Ok(peer)
 }
