@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use crate::model::facts::{FunctionUse, Statement};
+use crate::model::facts::{FunctionUse, Relation, Statement};
 use crate::model::pattern::cut;
-use crate::model::{Disguise, Kind};
+use crate::model::{Disguise, Kind, Via};
 
 /// What is said of a missing relation of this statement, and of one that must look missing;
 /// `name` is folded, with the schema when one was written.
@@ -38,16 +38,25 @@ pub(super) fn hide(statement: &Statement, index: usize) -> Disguise {
         return missing_relation(statement, &written.qualified());
     }
     let own = |function: &&FunctionUse| !function.harmless;
-    let name = statement
-        .facts
-        .functions
-        .iter()
-        .find(own)
-        .map_or_else(|| Arc::from(""), |function| function.name.clone());
-    Disguise {
-        name,
-        noun: FUNCTION,
-        position: None,
+    let functions = &statement.facts.functions;
+    if let Some(function) = functions.iter().find(own) {
+        return Disguise {
+            name: function.name.clone(),
+            noun: FUNCTION,
+            position: None,
+        };
+    }
+    // Through an operator or a type, perhaps: any name of the text will do.
+    let written = |relation: &&Relation| relation.via != Via::Catalog;
+    match statement.facts.relations.iter().find(written) {
+        Some(relation) => missing_relation(statement, &relation.qualified()),
+        None => Disguise {
+            name: functions
+                .first()
+                .map_or_else(|| Arc::from("operator"), |function| function.name.clone()),
+            noun: FUNCTION,
+            position: None,
+        },
     }
 }
 

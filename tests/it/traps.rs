@@ -229,3 +229,24 @@ fn text_is_read_as_the_server_will_read_it() {
         );
     }
 }
+
+#[test]
+fn what_dumps_tables_it_does_not_name_is_refused() {
+    let Some(scene) = Scene::new() else { return };
+    let mut client = scene.gate.connect();
+    for sql in [
+        "SELECT schema_to_xml('public', true, true, '')",
+        "SELECT database_to_xml(true, true, '')",
+        "SELECT table_to_xml(c.oid::regclass, true, true, '') FROM pg_class c WHERE relname LIKE 'canary%'",
+        "SELECT query_to_xml('select * from ' || relname, true, true, '') FROM pg_class WHERE relname LIKE 'canary%'",
+        "SELECT table_to_xml('canary_credentials', true, true, '')",
+        "SELECT query_to_xml('select secret from canary_credentials', true, true, '')",
+    ] {
+        let lines = client.lines(&format!("Q {sql}"));
+        assert!(lines[0].starts_with("ErrorResponse"), "{sql}: {lines:?}");
+        assert!(
+            !lines.iter().any(|line| line.contains("never seen")),
+            "{sql}: {lines:?}"
+        );
+    }
+}

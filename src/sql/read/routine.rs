@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Access, Effects, Setting, Traits, Via};
+use crate::model::{Access, Effects, Problem, Setting, Traits, Via};
 use crate::sql::lex::{Tok, text_of};
 use crate::sql::{lexical, settings};
 
@@ -35,10 +35,15 @@ impl Reader<'_> {
             | "dblink_open"
             | "xpath_table"
             | "query_to_json" => {
-                self.strings_as_code(arguments);
+                self.strings_as_code(name, arguments);
             }
+            // What they read is every table, or is decided when they run.
+            "schema_to_xml"
+            | "schema_to_xml_and_xmlschema"
+            | "database_to_xml"
+            | "database_to_xml_and_xmlschema" => self.reads_anything(name),
             "table_to_xml" | "table_to_xmlschema" | "table_to_xml_and_xmlschema" => {
-                self.table_argument(arguments)
+                self.table_argument(name, arguments)
             }
             _ => {}
         }
@@ -81,7 +86,25 @@ impl Reader<'_> {
     }
 
     /// Constants among the arguments are statements: their words count as possibly touched.
-    fn strings_as_code(&mut self, (from, to): (usize, usize)) {
+    fn strings_as_code(&mut self, name: &str, (from, to): (usize, usize)) {
+        // Of the XML functions the first argument is the text; of the others a
+        // later one can be. Part of an expression is not all of it.
+        let kind = |index: usize| self.tokens.get(index).map(|token| token.kind);
+        let alone = |index: usize| {
+            kind(index) == Some(Tok::String)
+                && (index + 1 >= to || kind(index + 1) == Some(Tok::Comma))
+                && (index == from || kind(index - 1) == Some(Tok::Comma))
+        };
+        let xml = name.contains("xml") || name.starts_with("ts_");
+        let shown = if xml {
+            alone(from)
+        } else {
+            (from..to).any(alone)
+        };
+        let built = (from..to).any(|index| kind(index) == Some(Tok::Op));
+        if !shown || built {
+            self.reads_anything(name);
+        }
         for index in from..to {
             let Some(token) = self
                 .tokens
@@ -113,13 +136,21 @@ impl Reader<'_> {
         }
     }
 
-    fn table_argument(&mut self, (from, _): (usize, usize)) {
+    /// The text does not show what this reads: not understood, so refused by default.
+    fn reads_anything(&mut self, name: &str) {
+        self.mark(Traits::OPAQUE);
+        self.facts.problems.push(Problem::Unexplained(format!(
+            "what {name} reads is not in the text"
+        )));
+    }
+
+    fn table_argument(&mut self, name: &str, (from, _): (usize, usize)) {
         let Some(token) = self
             .tokens
             .get(from)
             .filter(|token| token.kind == Tok::String)
         else {
-            return;
+            return self.reads_anything(name);
         };
         let text = text_of(token, self.source);
         let mut parts = text

@@ -136,6 +136,27 @@ const TRACES: &[(&str, &str, &str)] = &[
         "",
     ),
     (
+        "INSERT INTO defaulted DEFAULT VALUES",
+        "SELECT coalesce(current_setting('my.leak', true), '')",
+        "",
+    ),
+    (
+        "SELECT * FROM builtin_view",
+        "SELECT coalesce(current_setting('my.leak', true), '')",
+        "",
+    ),
+    (
+        "SELECT * FROM locking_view",
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()",
+        "0",
+    ),
+    (
+        "SELECT atomic()",
+        "SELECT coalesce(current_setting('my.leak', true), '')",
+        "",
+    ),
+    ("SELECT holds()", "SELECT count(*) FROM pg_cursors", "0"),
+    (
         "SELECT * FROM viewed",
         "SELECT coalesce(current_setting('my.leak', true), '')",
         "",
@@ -152,6 +173,11 @@ fn nothing_that_code_leaves_reaches_the_next_client() {
          CREATE FUNCTION leave_lock() RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_lock(77); END $$;
          CREATE FUNCTION leave_table() RETURNS void LANGUAGE plpgsql AS $$ BEGIN CREATE TEMP TABLE leaked (a int); END $$;
          CREATE FUNCTION leave_listen() RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'LISTEN leak'; END $$;
+         CREATE TABLE defaulted (a text DEFAULT set_config('my.leak', 'x', false));
+         CREATE VIEW builtin_view AS SELECT set_config('my.leak', 'x', false) AS x;
+         CREATE VIEW locking_view AS SELECT pg_advisory_lock(77)::text AS x;
+         CREATE FUNCTION atomic() RETURNS text LANGUAGE sql BEGIN ATOMIC SELECT set_config('my.leak', 'x', false); END;
+         CREATE FUNCTION holds() RETURNS void LANGUAGE sql AS 'DECLARE hc CURSOR WITH HOLD FOR SELECT 1';
          CREATE TABLE triggered (a int);
          CREATE FUNCTION on_insert() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM leave_setting(); RETURN NEW; END $$;
          CREATE TRIGGER t AFTER INSERT ON triggered FOR EACH ROW EXECUTE FUNCTION on_insert();

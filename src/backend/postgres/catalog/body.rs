@@ -58,7 +58,24 @@ const TRACE_WORDS: &[&str] = &[
     "temp",
     "temporary",
     "pg_temp",
+    "hold",
+    "setseed",
 ];
+
+/// Built-in functions among them.
+const TRACE_FUNCTIONS: &[&str] = &[
+    "set_config",
+    "setseed",
+    "pg_advisory_lock",
+    "pg_advisory_lock_shared",
+    "pg_try_advisory_lock",
+    "pg_try_advisory_lock_shared",
+];
+
+/// Names of built-in functions that change what stays in the session.
+pub(super) fn trace_leavers() -> &'static [&'static str] {
+    TRACE_FUNCTIONS
+}
 
 /// Extensions whose C functions neither change tables nor run SQL text.
 const QUIET_EXTENSIONS: &[&str] = &[

@@ -288,9 +288,10 @@ impl Loader {
         let body = if self.snapshot.server_version >= 140_000 {
             "CASE WHEN p.prosqlbody IS NULL THEN p.prosrc ELSE concat(\
              CASE WHEN p.prosqlbody::text ~ ':commandType [^01]' THEN 'update ' END, \
-             CASE WHEN p.prosqlbody::text ~ $1 THEN 'query_to_xml' END) END"
+             CASE WHEN p.prosqlbody::text ~ $1 THEN 'query_to_xml ' END, \
+             CASE WHEN p.prosqlbody::text ~ $2 THEN 'set_config' END) END"
         } else {
-            "CASE WHEN $1 = '' THEN '' ELSE p.prosrc END"
+            "CASE WHEN $1 = '' OR $2 = '' THEN '' ELSE p.prosrc END"
         };
         let sql = format!(
             "SELECT p.oid, n.nspname::text, p.proname::text, l.lanname::text, p.prokind = 'a', e.extname::text, \
@@ -302,8 +303,9 @@ impl Loader {
              LEFT JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid \
              WHERE p.oid >= {FIRST_USER_OID}"
         );
-        let runners = self.runner_pattern(link).await?;
-        for row in link.query(&sql, &[&runners]).await? {
+        let runners = self.call_pattern(link, body::text_runners()).await?;
+        let traces = self.call_pattern(link, body::trace_leavers()).await?;
+        for row in link.query(&sql, &[&runners, &traces]).await? {
             let oid: Oid = row.try_get(0)?;
             let function = Function {
                 oid,
@@ -328,25 +330,25 @@ impl Loader {
         Ok(())
     }
 
-    /// Finds a call of a built-in function that runs SQL text in a stored expression.
-    async fn runner_pattern(
+    /// Finds a call of one of these built-in functions in a stored expression.
+    async fn call_pattern(
         &self,
         link: &Transaction<'_>,
+        names: &[&str],
     ) -> Result<String, tokio_postgres::Error> {
-        let names: Vec<&str> = body::text_runners().to_vec();
         let sql = "SELECT ':funcid (' || coalesce(string_agg(oid::text, '|'), '0') || ')\\M' FROM pg_proc \
                    WHERE proname = ANY($1::text[]) AND pronamespace = 'pg_catalog'::regnamespace";
         link.query_one(sql, &[&names]).await?.try_get(0)
     }
 
     async fn text_runners(&mut self, link: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
-        let sql = "\
-            SELECT ev_class FROM pg_rewrite WHERE oid >= 16384 AND ev_action::text ~ $1 \
-            UNION SELECT adrelid FROM pg_attrdef WHERE oid >= 16384 AND adbin::text ~ $1 \
-            UNION SELECT conrelid FROM pg_constraint WHERE oid >= 16384 AND conbin::text ~ $1 \
-            UNION SELECT tgrelid FROM pg_trigger WHERE oid >= 16384 AND tgqual::text ~ $1 \
-            UNION SELECT polrelid FROM pg_policy WHERE concat(polqual::text, polwithcheck::text) ~ $1";
-        let pattern = self.runner_pattern(link).await?;
+        let sql = DEFINITIONS;
+        let traces = self.call_pattern(link, body::trace_leavers()).await?;
+        for row in link.query(sql, &[&traces]).await? {
+            let table: Oid = row.try_get(0)?;
+            self.edit(table, |relation| relation.leaves_traces = true);
+        }
+        let pattern = self.call_pattern(link, body::text_runners()).await?;
         for row in link.query(sql, &[&pattern]).await? {
             let table: Oid = row.try_get(0)?;
             if table == 0 {
@@ -363,6 +365,14 @@ impl Loader {
         }
     }
 }
+
+/// Relations with a stored expression that matches.
+const DEFINITIONS: &str = "\
+            SELECT ev_class FROM pg_rewrite WHERE oid >= 16384 AND ev_action::text ~ $1 \
+            UNION SELECT adrelid FROM pg_attrdef WHERE oid >= 16384 AND adbin::text ~ $1 \
+            UNION SELECT conrelid FROM pg_constraint WHERE oid >= 16384 AND conbin::text ~ $1 \
+            UNION SELECT tgrelid FROM pg_trigger WHERE oid >= 16384 AND tgqual::text ~ $1 \
+            UNION SELECT polrelid FROM pg_policy WHERE concat(polqual::text, polwithcheck::text) ~ $1";
 
 fn relation(row: &Row) -> Result<Option<Relation>, tokio_postgres::Error> {
     let relkind: String = row.try_get(3)?;
@@ -385,6 +395,7 @@ fn relation(row: &Row) -> Result<Option<Relation>, tokio_postgres::Error> {
         read_functions: Vec::new(),
         policy_relations: Vec::new(),
         runs_text: false,
+        leaves_traces: false,
         cascades: Vec::new(),
         // -1 until the first VACUUM or ANALYZE; before version 14 that is 0.
         rows: (rows > 0.0).then_some(rows),

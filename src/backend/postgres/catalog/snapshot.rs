@@ -117,6 +117,8 @@ pub struct Relation {
     pub policy_relations: Vec<Oid>,
     /// A rule, default, check or policy calls a built-in function that runs SQL text.
     pub runs_text: bool,
+    /// One of them calls a built-in function that changes the session's state.
+    pub leaves_traces: bool,
     /// Foreign keys of other tables that point here.
     pub cascades: Vec<Cascade>,
     /// Estimated rows; none when never analyzed.

@@ -310,6 +310,7 @@ impl<'s> Walk<'s> {
     }
 
     fn text_runner(&mut self, relation: &Relation) {
+        self.traces.state |= relation.leaves_traces;
         if relation.runs_text {
             self.opaque(&format!(
                 "a definition of \"{}\" runs SQL text",
