@@ -6,6 +6,11 @@
 //! leave the byte mover; only those that need work before or after take the
 //! slow way, where the code reads from top to bottom.
 //!
+//! Which file holds what: from the client `client`, `query`, `extended`; from
+//! the server `server`, `complete`; around a statement `held`, `string`, `plan`,
+//! `own`, `refuse`; what is known `names`, `state`, `settings`, `known`, `permit`;
+//! links `begin`, `home`, `lease`, `prepared`; beside statements `hooks`, `cancel`.
+//!
 //! Deliberately not here: SQL, wire formats, policies' reasons, sockets.
 //!
 //! Read [`session::Session::run`] first.

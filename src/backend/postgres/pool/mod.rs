@@ -16,6 +16,7 @@
 //! Read [`LinkPool::take`] first, then [`Lane::acquire`].
 
 mod lane;
+mod pace;
 mod queue;
 
 use std::collections::{HashMap, VecDeque};
@@ -30,6 +31,7 @@ use super::link::{About, IdleLink, Link};
 use super::login::{Target, login};
 use crate::config::Pool;
 pub use lane::Lane;
+use pace::Pace;
 use queue::Queue;
 
 /// Time the server has to put a session back in order.
@@ -58,6 +60,8 @@ pub struct LinkPool {
     queue: Queue,
     /// Rings when somebody begins to wait: lanes with idle links give them up.
     bell: Notify,
+    /// Attempts to log in to a server that does not answer.
+    pace: Pace,
     /// What a login found, by kind of link.
     logins: Mutex<HashMap<LinkKey, Arc<About>>>,
     /// Number of the next prepared statement that is shared.
@@ -84,6 +88,7 @@ impl LinkPool {
             idle: Mutex::new(VecDeque::new()),
             queue: Queue::default(),
             bell: Notify::new(),
+            pace: Pace::default(),
             logins: Mutex::default(),
             statements: AtomicU64::new(1),
         })
@@ -126,7 +131,7 @@ impl LinkPool {
         let link = match self.pick(&key) {
             Some(idle) => idle.resume()?,
             None => {
-                let link = login(target, &key.parameters).await?;
+                let link = self.pace.attempt(login(target, &key.parameters)).await?;
                 if key.shared {
                     let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
                     logins.insert(key.clone(), link.handle.clone());
