@@ -24,15 +24,21 @@ pub(super) fn normalize(text: &Text<'_>, range: Range<usize>, facts: &Facts) -> 
     let size = tokens.last().map_or(0, |t| t.end) - tokens.first().map_or(0, |t| t.start);
     let mut out = String::with_capacity(size as usize + 8);
     let mut groups = Groups::default();
+    let mut assigns = false;
     for (at, token) in tokens.iter().enumerate() {
         groups.step(text, range.start, at);
+        if groups.open.is_empty() && facts.kind == Kind::Update {
+            assigns = (assigns || token.kw == Kw::Set) && !ends_assignments(token.kw);
+        }
         if at > 0 && spaced(&tokens[at - 1], token) {
             out.push(' ');
         }
         let masked = masks
             && matches!(token.kind, Tok::String | Tok::Number)
             && groups.all_plain()
-            && (compared(tokens, at, text.source) || groups.is_element(tokens, at));
+            && (compared(tokens, at, text.source)
+                || groups.is_element(tokens, at, text.source)
+                || (assigns && groups.open.is_empty() && added(tokens, at, text.source)));
         push(&mut out, text.source, token, masked);
     }
     out
@@ -154,6 +160,34 @@ fn compared(tokens: &[Token], at: usize, source: &str) -> bool {
     is_compare(&tokens[operator], source) && is_column(&tokens[column])
 }
 
+/// Words behind which SET's assignments are over.
+pub(super) fn ends_assignments(kw: Kw) -> bool {
+    matches!(kw, Kw::Where | Kw::From | Kw::Returning)
+}
+
+/// `column + number` or `column - number` as the whole of what is assigned: the
+/// number is a value like any other that is written.
+fn added(tokens: &[Token], at: usize, source: &str) -> bool {
+    if tokens[at].kind != Tok::Number || !stands_alone(tokens.get(at + 1)) {
+        return false;
+    }
+    let sign = |at: Option<usize>, signs: &[&str]| {
+        at.filter(|at| tokens[*at].kind == Tok::Op && signs.contains(&tokens[*at].text(source)))
+    };
+    let Some(mut operator) = at.checked_sub(1) else {
+        return false;
+    };
+    // A sign of the number itself stands behind the operator.
+    let before = operator.checked_sub(1);
+    if sign(Some(operator), &["-"]).is_some() && sign(before, &["+", "-"]).is_some() {
+        operator -= 1;
+    }
+    sign(Some(operator), &["+", "-"]).is_some()
+        && operator
+            .checked_sub(1)
+            .is_some_and(|column| is_column(&tokens[column]))
+}
+
 /// The brackets around a token.
 #[derive(Default)]
 struct Groups {
@@ -227,12 +261,16 @@ impl Groups {
     }
 
     /// A constant that is an element of a list all by itself.
-    fn is_element(&self, tokens: &[Token], at: usize) -> bool {
+    fn is_element(&self, tokens: &[Token], at: usize, source: &str) -> bool {
         if !self.open.last().is_some_and(|(_, list)| *list) {
             return false;
         }
+        let signed = tokens[at].kind == Tok::Number
+            && at.checked_sub(1).is_some_and(|sign| {
+                tokens[sign].kind == Tok::Op && tokens[sign].text(source) == "-"
+            });
         let opened = at
-            .checked_sub(1)
+            .checked_sub(1 + usize::from(signed))
             .is_some_and(|before| matches!(tokens[before].kind, Tok::LParen | Tok::Comma));
         let next = tokens.get(at + 1);
         opened && next.is_some_and(|next| matches!(next.kind, Tok::RParen | Tok::Comma))

@@ -10,7 +10,7 @@ use crate::model::Dialect;
 
 use super::Lexer;
 use super::lex::Kw;
-use super::normalize::{ends_condition, opens_plain};
+use super::normalize::{ends_assignments, ends_condition, opens_plain};
 
 /// Stands for a number; cannot be written by a client, control bytes make us step aside.
 const NUMBER: char = '\u{1}';
@@ -28,6 +28,8 @@ enum Before {
     Quoted,
     /// A comparison behind a column.
     Compared,
+    /// Plus or minus behind a column, where values are assigned.
+    Added,
     /// An opening bracket or comma of a list.
     Element,
     /// An opening bracket.
@@ -51,6 +53,10 @@ struct Scan<'a> {
     depth: usize,
     odd: usize,
     row_closed: bool,
+    /// A sign was read and the number follows.
+    signed: bool,
+    /// UPDATE: whether SET's assignments are being read; none for other verbs.
+    assigns: Option<bool>,
 }
 
 const PLAIN: u8 = 1;
@@ -78,6 +84,11 @@ pub fn scan(text: &str, lexer: Lexer, out: &mut String) -> bool {
         depth: 0,
         odd: 0,
         row_closed: false,
+        signed: false,
+        assigns: text
+            .get(..6)
+            .is_some_and(|verb| verb.eq_ignore_ascii_case("update"))
+            .then_some(false),
     };
     scan.starts_plain() && scan.run(text).is_some()
 }
@@ -131,9 +142,16 @@ impl Scan<'_> {
                 b'.' if !self.peek(1).is_ascii_digit() && self.peek(1) != b'.' => {
                     self.byte(byte, Before::Other)
                 }
+                b'+' | b'-' if self.adds() && !is_operator(self.peek(1)) => {
+                    self.byte(byte, Before::Added);
+                }
                 b'*' | b'+' | b'%' if !is_operator(self.peek(1)) => self.byte(byte, Before::Other),
                 b'-' if self.before == Before::Compared && self.peek(1).is_ascii_digit() => {
                     self.byte(byte, Before::Compared);
+                }
+                b'-' if self.takes_sign() && self.peek(1).is_ascii_digit() => {
+                    self.byte(byte, self.before);
+                    self.signed = true;
                 }
                 b'$' if self.peek(1).is_ascii_digit() => self.parameter(text)?,
                 b';' => return self.trailing(),
@@ -146,7 +164,23 @@ impl Scan<'_> {
     fn byte(&mut self, byte: u8, before: Before) {
         self.out.push(byte as char);
         self.before = before;
+        self.signed = false;
         self.at += 1;
+    }
+
+    /// Plus or minus here adds to a column that is assigned.
+    fn adds(&self) -> bool {
+        let column = match self.before {
+            Before::Quoted => true,
+            Before::Word => self.last_kw() == Kw::None,
+            _ => false,
+        };
+        column && self.depth == 0 && self.assigns == Some(true)
+    }
+
+    /// One sign may stand in front of an element, or behind plus and minus.
+    fn takes_sign(&self) -> bool {
+        !self.signed && matches!(self.before, Before::Element | Before::Added)
     }
 
     fn space(&mut self) {
@@ -183,6 +217,12 @@ impl Scan<'_> {
         }
         self.out.push_str(text.get(start..self.at)?);
         self.word = (start, self.at);
+        if self.depth == 0
+            && let Some(assigns) = self.assigns
+        {
+            let kw = self.last_kw();
+            self.assigns = Some((assigns || kw == Kw::Set) && !ends_assignments(kw));
+        }
         self.row_closed = false;
         self.before = Before::Word;
         Some(())
@@ -323,6 +363,13 @@ impl Scan<'_> {
                     |byte| matches!(byte, 0 | b')' | b',' | b';'),
                     ends_condition,
                 ),
+                Before::Added => {
+                    self.depth == 0
+                        && self.next_is(
+                            |byte| matches!(byte, 0 | b')' | b',' | b';'),
+                            ends_condition,
+                        )
+                }
                 Before::Element => self.next_is(|byte| matches!(byte, b')' | b','), |_| false),
                 _ => false,
             };

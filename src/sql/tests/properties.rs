@@ -115,6 +115,11 @@ fn plain() -> impl Strategy<Value = String> {
             "DELETE FROM t WHERE name LIKE @ AND @ = @",
             "UPDATE t SET a = @, b = @ WHERE id = @ RETURNING @",
             "INSERT INTO t (a, b) VALUES (@, @), (@, @)",
+            "INSERT INTO t (a, b) VALUES (-@, - @), (@, a - @)",
+            "UPDATE t SET a = a + @, b = b - @ WHERE id = @",
+            "UPDATE t SET a = a + -@, b = b - @ * @ FROM u WHERE a + @ = a + @",
+            "UPDATE t SET a = @ + @, b = (b + @), c = c + @ RETURNING a + @, a - @",
+            "UPDATE t SET a = a + @::int, b = b + @ + @ WHERE a - @ = a - @ AND id = @",
             "SELECT set_config(@, @, false), f(a = @) FROM t WHERE f(a = @) = f(a = @)",
             "DELETE FROM t WHERE (id = @) IS TRUE AND x BETWEEN @ AND @",
             "DELETE FROM t WHERE CASE WHEN a = @ THEN b END = CASE WHEN a = @ THEN b END",
@@ -225,6 +230,18 @@ fn the_scanner_masks_what_applications_repeat() {
             "INSERT INTO t (a, b) VALUES (3, 'z'), (4, 'w')",
         ),
         (
+            "UPDATE t SET a = a + 5, b = b - 7 WHERE id = 1",
+            "UPDATE t SET a = a + 6, b = b - 8 WHERE id = 2",
+        ),
+        (
+            "UPDATE pgbench_accounts SET abalance = abalance + -12 WHERE aid = 5;",
+            "UPDATE pgbench_accounts SET abalance = abalance + -999 WHERE aid = 6;",
+        ),
+        (
+            "INSERT INTO h (a, b, c, d) VALUES (1, 2, -3, CURRENT_TIMESTAMP);",
+            "INSERT INTO h (a, b, c, d) VALUES (4, 5, -6, CURRENT_TIMESTAMP);",
+        ),
+        (
             "SELECT * FROM t WHERE id IN (1, 2)",
             "SELECT * FROM t WHERE id IN (3, 4)",
         ),
@@ -269,6 +286,10 @@ fn the_scanner_steps_aside() {
     for (one, other) in [
         ("SELECT * FROM t LIMIT 1", "SELECT * FROM t LIMIT 2"),
         ("DELETE FROM t WHERE 1=1", "DELETE FROM t WHERE 1=2"),
+        (
+            "UPDATE t SET a = 1 WHERE a + 1 = a + 1",
+            "UPDATE t SET a = 1 WHERE a + 1 = a + 2",
+        ),
         (
             "DELETE FROM t WHERE a LIKE '%'",
             "DELETE FROM t WHERE a LIKE 'x'",
