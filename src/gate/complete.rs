@@ -5,7 +5,7 @@ use std::rc::Rc;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::expected::{Expected, Run, Statements};
+use super::expected::{Expected, Run};
 use super::server::Fate;
 use super::session::Session;
 use crate::model::TransactionState;
@@ -69,7 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return;
         };
         // Recorded here, and not once more when the server has stopped.
-        run.statements = Statements::Many(Rc::from([]));
+        run.recorded = true;
         self.record_refusal(
             &statement.text,
             Some(&statement),

@@ -59,6 +59,8 @@ pub(super) struct Run {
     pub(super) simple: bool,
     /// An error came for it.
     pub(super) failed: bool,
+    /// Stage six is done: a refusal was recorded with its reason.
+    pub(super) recorded: bool,
 }
 
 impl Run {
@@ -80,6 +82,7 @@ impl Run {
             spent,
             simple,
             failed: false,
+            recorded: false,
         }
     }
 

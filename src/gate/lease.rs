@@ -142,18 +142,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Ok(Ok(())) => {}
             Ok(Err(Error::Backend(error))) => {
                 tracing::debug!(%error, "server connection closed instead of reused");
-                self.drop_link();
-                return Ok(());
+                return self.go_on_without();
             }
             Ok(Err(other)) => return Err(other),
             Err(_) => {
                 tracing::debug!("server connection closed: it could not be put in order in time");
-                self.drop_link();
-                return Ok(());
+                return self.go_on_without();
             }
         }
         if let (Some(loan), Some(lane)) = (self.loan.take(), self.home.lane()) {
             lane.release(loan);
+        }
+        Ok(())
+    }
+
+    /// The link is lost between transactions: the session goes on with another,
+    /// unless settings went with it that nobody can tell any more. A statement
+    /// must not run under another role or path than its client has set.
+    fn go_on_without(&mut self) -> Result<(), Error> {
+        self.drop_link();
+        if self.wants.are_unsettled() {
+            let why = "settings were lost with the connection to the server";
+            return Err(crate::backend::postgres::Error::Protocol(why.into()).into());
         }
         Ok(())
     }

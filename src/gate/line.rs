@@ -323,6 +323,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         sqlstate: Option<&str>,
         outcome: telemetry::Outcome,
     ) {
+        if run.recorded {
+            return;
+        }
         let Some((statement, permit)) = run.statements.get(run.at) else {
             return;
         };

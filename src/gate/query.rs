@@ -51,16 +51,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Ok(Took::Done);
         };
         let spent = (analyzed, nanos(started).saturating_sub(analyzed));
-
+        // Before the rates: what is refused is not charged.
+        if let Some((statement, refused)) = self.hides_names(&statements) {
+            self.refuse_simple(&analysis.text, &statement, &refused);
+            return Ok(Took::Done);
+        }
         for ((statement, permit), need) in statements.iter().zip(&needs) {
             if let Some(refused) = self.cannot(statement, permit, need) {
                 self.refuse_simple(&analysis.text, statement, &refused);
                 return Ok(Took::Done);
             }
-        }
-        if let Some((statement, refused)) = self.hides_names(&statements) {
-            self.refuse_simple(&analysis.text, &statement, &refused);
-            return Ok(Took::Done);
         }
         self.write_notices(statements.iter().map(|(_, permit)| permit));
         let returned = needs.iter().any(|need| need.limits.returned.is_some());
@@ -151,7 +151,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Permits and needs of a whole string; none: it is refused.
-    #[allow(clippy::type_complexity, reason = "named where it is used")]
     pub(super) fn decide_string(
         &mut self,
         analysis: &crate::model::Analysis,

@@ -6,14 +6,13 @@
 //! silence after an earlier error are the server's own.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::expected::Expected;
 use super::session::Session;
-use crate::model::{Refusal, UserFacing, UserMessage, Verdict};
+use crate::model::{Refusal, UserFacing, UserMessage};
 use crate::policy::{Permit, Refused};
 use crate::wire::postgres::encode;
 
@@ -60,17 +59,7 @@ pub(super) fn fatal(out: &mut BytesMut, body: &[u8]) {
 
 /// A refusal by the gate's own rules.
 pub(super) fn by_gate(refusal: Refusal) -> Refused {
-    let verdict = Verdict {
-        refusal: Some(refusal.clone()),
-        ..Verdict::default()
-    };
-    Refused {
-        refusal,
-        verdict: Arc::new(verdict),
-        monitored: None,
-        faults: Vec::new(),
-        remembered: false,
-    }
+    Refused::gate(refusal)
 }
 
 /// A refusal by the host, because a requirement of this permit does not hold.

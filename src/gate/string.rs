@@ -13,7 +13,7 @@ use super::line::Needs;
 use super::refuse;
 use super::session::Session;
 use crate::model::{Refusal, Statement, TransactionState, refusal::sqlstate};
-use crate::policy::{Permit, Refused};
+use crate::policy::Permit;
 use crate::safety::limit::{CountPlan, Readings, SETTLE_QUERY};
 use crate::telemetry;
 use crate::wire::postgres::encode;
@@ -34,7 +34,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Verified::Good => {}
                 Verified::Refused(refusal) => {
                     let refused = refuse::by_host(refusal, permit);
-                    self.deny_query(statement, &refused);
+                    self.refuse_simple(&statement.text, statement, &refused);
                     return Ok(());
                 }
                 Verified::Failed(body) => return self.fail_query(&body).await,
@@ -68,7 +68,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             ))
             .hint("Send the statements one by one.");
             self.unwatch(&run);
-            self.deny_query(statement, &refuse::by_host(refusal, permit));
+            let refused = refuse::by_host(refusal, permit);
+            self.refuse_simple(&statement.text, statement, &refused);
             return Ok(());
         }
         let count = Count::of(needs.iter().map(|needs| &**needs), true);
@@ -246,20 +247,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         encode::ready(&mut self.outbox, self.facts.transaction.byte());
         Ok(())
-    }
-
-    pub(super) fn deny_query(&mut self, statement: &Statement, refused: &Refused) {
-        let incident = self.incident();
-        self.record_refusal(
-            &statement.text,
-            Some(statement),
-            &refused.refusal,
-            Some(&refused.verdict),
-            refused.remembered,
-            true,
-            &incident,
-        );
-        self.refuse_query(refuse::message(&refused.refusal, &incident));
     }
 
     /// Ends a string with the server's own error, which a probe met.

@@ -156,7 +156,7 @@ pub struct Refused {
 
 impl Refused {
     /// A refusal by the gate's own rules.
-    pub(super) fn gate(refusal: Refusal) -> Refused {
+    pub fn gate(refusal: Refusal) -> Refused {
         let verdict = Verdict {
             refusal: Some(refusal.clone()),
             ..Verdict::default()

@@ -99,3 +99,24 @@ fn a_failed_probe_and_a_skipped_eviction_leave_no_names() {
         );
     }
 }
+
+#[test]
+fn a_statement_stopped_by_its_row_limit_leaves_no_lock() {
+    let Some(database) = crate::support::database::fresh_database() else {
+        return;
+    };
+    database.prepare("CREATE TABLE many AS SELECT generate_series(1, 50) AS id");
+    let pool = "mode = \"transaction\", max = 1";
+    let rules = "[table_limits]\nmany = { returned = 5 }\n";
+    let gate = crate::support::gate::Gate::start_pooled(&database, pool, rules, |_| {});
+    let mut one = gate.connect();
+    let answers = one.run("Q SELECT pg_advisory_lock(id) FROM many");
+    assert!(
+        answers
+            .iter()
+            .any(|answer| answer.tag == b'E' && answer.code() == "54000")
+    );
+    drop(one);
+    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
+    assert_eq!(gate.connect().value(locks), "0");
+}
