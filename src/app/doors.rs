@@ -1,18 +1,20 @@
-//! TLS of the doors: built from the configuration, replaced by a reload while
-//! connections go on.
+//! TLS and address lists of the doors: built from the configuration, replaced by
+//! a reload while connections go on.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 
 use crate::backend::postgres::dial::encryption;
 use crate::config::tls::Origin;
-use crate::config::{self, Backend, Config, Diagnostic, Source};
+use crate::config::{self, Backend, Config, Diagnostic, Gates, Source, networks};
+use crate::net::accept::Admit;
 use crate::net::tls;
 use crate::net::tls::certificate::expires;
+use crate::telemetry::{Event, Telemetry};
 
 /// Days before a certificate runs out from which on that is told.
 const SOON: u64 = 14;
@@ -27,7 +29,16 @@ pub struct Doors(Vec<Door>);
 struct Door {
     /// As configured: a reload knows the door by it.
     address: SocketAddr,
-    tls: ArcSwapOption<tls::Server>,
+    now: ArcSwap<Entrance>,
+}
+
+/// What a door asks of those who come, at this moment.
+#[derive(Debug, Default)]
+pub struct Entrance {
+    /// Encryption; none: not offered.
+    pub tls: Option<Arc<tls::Server>>,
+    /// Who may come.
+    pub gates: Arc<Gates>,
 }
 
 impl Doors {
@@ -39,7 +50,7 @@ impl Doors {
                 .iter()
                 .map(|door| Door {
                     address: door.address,
-                    tls: ArcSwapOption::empty(),
+                    now: ArcSwap::default(),
                 })
                 .collect(),
         );
@@ -47,9 +58,9 @@ impl Doors {
         Ok(doors)
     }
 
-    /// TLS of the listener with this number; none when it offers none.
-    pub(super) fn tls(&self, door: usize) -> Option<Arc<tls::Server>> {
-        self.0.get(door)?.tls.load_full()
+    /// The listener with this number.
+    pub(super) fn entrance(&self, door: usize) -> Option<Arc<Entrance>> {
+        Some(self.0.get(door)?.now.load_full())
     }
 
     /// Builds anew. Changes nothing yet.
@@ -65,7 +76,7 @@ impl Doors {
                 fresh.as_ref().is_some_and(|fresh| fresh.0 == door.address)
             };
             let found = built.iter_mut().find(same)?.take();
-            found.map(|(_, tls)| tls)
+            found.map(|(_, entrance)| Arc::new(entrance))
         };
         Ok(Prepared(self.0.iter().map(take).collect()))
     }
@@ -75,16 +86,37 @@ impl Doors {
     pub(super) fn swap(&self, prepared: Prepared) {
         for (door, fresh) in self.0.iter().zip(prepared.0) {
             if let Some(fresh) = fresh {
-                door.tls.store(fresh);
+                door.now.store(fresh);
             }
         }
     }
 }
 
-/// TLS that is built but not in use.
-pub(super) struct Prepared(Vec<Option<Option<Arc<tls::Server>>>>);
+/// Entrances that are built but not in use.
+pub(super) struct Prepared(Vec<Option<Arc<Entrance>>>);
 
-type Built = Vec<(SocketAddr, Option<Arc<tls::Server>>)>;
+type Built = Vec<(SocketAddr, Entrance)>;
+
+/// Looks at addresses before a byte is read. A balancer is let in: what counts
+/// is whom it brings.
+pub(super) fn admit(doors: &Arc<Doors>, telemetry: &Telemetry) -> Admit {
+    let (doors, recorder) = (doors.clone(), telemetry.recorder());
+    Box::new(move |number, peer: IpAddr| {
+        let Some(entrance) = doors.entrance(number) else {
+            return false;
+        };
+        let gates = &entrance.gates;
+        let admitted =
+            networks::contains(&gates.balancers, peer) || gates.access.lets_in(Some(peer));
+        if !admitted {
+            recorder.emit(&Event::ConnectionRefused {
+                address: Some(peer),
+                reason: "address",
+            });
+        }
+        admitted
+    })
+}
 
 fn build(config: &Config) -> (Built, Vec<Diagnostic>) {
     let (mut built, mut problems) = (Vec::new(), Vec::new());
@@ -99,7 +131,8 @@ fn build(config: &Config) -> (Built, Vec<Diagnostic>) {
                 }
             },
         };
-        built.push((door.address, tls));
+        let gates = Arc::new(door.gates.clone());
+        built.push((door.address, Entrance { tls, gates }));
     }
     (built, problems)
 }

@@ -251,8 +251,9 @@ impl App {
         let accepting: Vec<_> = std::mem::take(&mut self.acceptors)
             .into_iter()
             .map(|acceptor| {
+                let admit = doors::admit(&self.shared.doors, &self.shared.telemetry);
                 self.side
-                    .spawn(acceptor.run(handovers.clone(), closed.clone()))
+                    .spawn(acceptor.run(handovers.clone(), admit, closed.clone()))
             })
             .collect();
         drop(handovers);

@@ -36,7 +36,7 @@ pub struct Shared {
     pub cancels: Arc<Cancels>,
     /// Databases.
     pub backends: Arc<ArcSwap<Backends>>,
-    /// TLS of the doors, swapped on reload.
+    /// TLS and lists of the doors, swapped on reload.
     pub doors: Arc<Doors>,
     /// Turns true when sessions should end at their next idle point.
     pub drain: watch::Receiver<bool>,
@@ -114,11 +114,15 @@ async fn one(accepted: Accepted, shared: Shared, worker: Rc<Worker>) {
     let Ok(stream) = tokio::net::TcpStream::from_std(accepted.stream) else {
         return;
     };
+    let Some(entrance) = shared.doors.entrance(accepted.door) else {
+        return;
+    };
     let door = Door {
         config: shared.config.load_full(),
         cancels: shared.cancels.clone(),
         seed: shared.seed,
-        tls: shared.doors.tls(accepted.door),
+        tls: entrance.tls.clone(),
+        gates: entrance.gates.clone(),
     };
     let backends = shared.backends.load_full();
     let clients = shared.clients.fetch_add(1, Ordering::Relaxed) + 1;

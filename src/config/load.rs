@@ -11,8 +11,8 @@ use super::reader::{At, Problems, Table};
 use super::source::Source;
 use super::values::{self, Surroundings};
 use super::{
-    AnalysisConfig, Backend, Config, Database, Limits, Listen, LogConfig, OpaqueMode, Pool,
-    PoolMode, Protocol, Secret, policies, reference, tls, users,
+    AnalysisConfig, Backend, Config, Database, Limits, LogConfig, OpaqueMode, Pool, PoolMode,
+    Secret, listen, policies, reference, tls, users,
 };
 
 /// Largest configuration file that is read.
@@ -134,7 +134,7 @@ fn syntax(error: &toml::de::Error, source: Source<'_>) -> Diagnostic {
 
 fn read_top(top: Table<'_>, surroundings: Surroundings<'_>) -> Config {
     let databases = databases(top, surroundings);
-    let doors = doors(top, surroundings);
+    let doors = listen::read(top, surroundings);
     let users = users::read(top, surroundings, &databases, &doors);
     Config {
         path: None,
@@ -174,37 +174,10 @@ pub(super) fn unique(
     }
 }
 
-fn address(table: Table<'_>, text: At<&str>) -> Option<std::net::SocketAddr> {
+pub(super) fn address(table: Table<'_>, text: At<&str>) -> Option<std::net::SocketAddr> {
     values::address(text.value)
         .map_err(|(message, hint)| table.problems.error(text.span, message, hint))
         .ok()
-}
-
-fn doors(top: Table<'_>, surroundings: Surroundings<'_>) -> Vec<Listen> {
-    if !top.table.contains_key("listen") {
-        return vec![Listen::default()];
-    }
-    let mut seen = HashMap::new();
-    let mut doors = Vec::new();
-    for table in top.tables("listen", &reference::LISTEN) {
-        table.choice("protocol", &[("postgres", Protocol::Postgres)]);
-        let tls = tls::door(table, surroundings);
-        let Some(text) = table.needed_text("address") else {
-            continue;
-        };
-        let Some(address) = address(table, text.clone()) else {
-            continue;
-        };
-        if address.port() != 0 {
-            unique(&mut seen, &text, "address", table.problems);
-        }
-        doors.push(Listen {
-            protocol: Protocol::Postgres,
-            address,
-            tls,
-        });
-    }
-    doors
 }
 
 fn databases(top: Table<'_>, surroundings: Surroundings<'_>) -> Vec<Arc<Database>> {

@@ -6,7 +6,9 @@
 //! Read [`Config`] first, then [`load()`].
 
 mod diagnostic;
+mod listen;
 mod load;
+pub mod networks;
 mod page;
 mod policies;
 mod reader;
@@ -20,12 +22,14 @@ mod users;
 mod values;
 
 pub use diagnostic::{Diagnostic, Level, Place, nearest};
+pub use listen::{Gates, Listen, Protocol};
 pub use load::{load, load_without_secrets, parse, read};
 #[cfg(test)]
 pub(crate) use page::check_page;
 pub use page::markdown;
 pub use source::Source;
 pub use tls::{DoorTls, ServerTls, SslMode};
+pub use users::{Credential, User};
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -121,9 +125,8 @@ impl Config {
         let mut config =
             parse(include_str!("demo.toml"), "demo.toml", &|_| None).unwrap_or_default();
         config.listen = vec![Listen {
-            protocol: Protocol::Postgres,
             address,
-            tls: None,
+            ..Listen::default()
         }];
         config.databases = vec![Arc::new(Database {
             name: Arc::from("demo"),
@@ -134,34 +137,6 @@ impl Config {
         })];
         config
     }
-}
-
-/// One door.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listen {
-    /// Only `postgres` in this version.
-    pub protocol: Protocol,
-    /// Address; port 0 takes a free one.
-    pub address: SocketAddr,
-    /// Encryption; none: not offered.
-    pub tls: Option<DoorTls>,
-}
-
-impl Default for Listen {
-    fn default() -> Self {
-        Listen {
-            protocol: Protocol::Postgres,
-            address: SocketAddr::from(([127, 0, 0, 1], 6432)),
-            tls: None,
-        }
-    }
-}
-
-/// Wire protocol of a door.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Protocol {
-    /// PostgreSQL, version 3.
-    Postgres,
 }
 
 /// A database as clients name it.
@@ -248,36 +223,6 @@ impl Default for Pool {
             prepared_max: 500,
         }
     }
-}
-
-/// A user that may log in.
-#[derive(Debug, Clone)]
-pub struct User {
-    /// Name.
-    pub name: Arc<str>,
-    /// How the user proves to be who it says.
-    pub credential: Credential,
-    /// Databases it may use; empty: all.
-    pub databases: Vec<Arc<str>>,
-    /// Server user its statements run as, with password; none: the backend's.
-    pub server: Option<(Arc<str>, Option<Secret>)>,
-    /// Role set on the connection before the client gets it.
-    pub set_role: Option<Arc<str>>,
-    /// Common name of the certificate the user must show, whatever else it has to prove.
-    pub common_name: Option<Arc<str>>,
-}
-
-/// How a user proves to be who it says.
-#[derive(Debug, Clone)]
-pub enum Credential {
-    /// No proof; only when written out as `auth = "trust"`.
-    Trust,
-    /// A password; SCRAM-SHA-256 is spoken.
-    Password(Secret),
-    /// A SCRAM-SHA-256 verifier as in pg_authid.
-    Verifier(Secret),
-    /// The certificate alone.
-    Certificate,
 }
 
 /// What happens with a policy's answers.

@@ -11,7 +11,7 @@ pub fn markdown() -> String {
          One TOML file. An unknown key is an error; `portcullis check FILE` shows every problem at once, with its \
          place. Durations are written `\"250ms\"`, `\"5s\"`, `\"2m\"` or `\"1h\"`, sizes as a number of bytes or \
          `\"64KiB\"`, `\"16MiB\"`, `\"1GiB\"`. A changed file takes effect without a restart; a file with an error \
-         changes nothing and is reported. `listen` (its `tls` excepted), `admin`, `workers` and `limits` take effect at the next start.\n",
+         changes nothing and is reported. The addresses of `listen`, `admin`, `workers` and `limits` take effect at the next start.\n",
     );
     for section in SECTIONS {
         let header = match (section.path, section.repeated) {

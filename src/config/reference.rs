@@ -1,8 +1,10 @@
 //! Every key the file may have: what the reader accepts and what
 //! `docs/configuration.md` says are the same table.
 
+mod doors;
 mod tls;
 
+pub use doors::{LISTEN, PROXY_PROTOCOL, SERVER, USER};
 pub use tls::{DATABASE_TLS, LISTEN_TLS};
 
 /// One table of the file.
@@ -119,28 +121,6 @@ pub const TOP: Section = Section {
     ],
 };
 
-/// `[[listen]]`
-pub const LISTEN: Section = Section {
-    path: "listen",
-    repeated: true,
-    text: "A door: an address on which clients are served.",
-    keys: &[
-        key(
-            "protocol",
-            "`\"postgres\"`",
-            "`\"postgres\"`",
-            "Wire protocol that is spoken there.",
-        ),
-        key(
-            "address",
-            "`\"ADDRESS:PORT\"`",
-            "needed",
-            "Where to listen; port 0 takes a free one.",
-        ),
-        key("tls", "table", "not offered", "Encryption."),
-    ],
-};
-
 /// `[[database]]`
 pub const DATABASE: Section = Section {
     path: "database",
@@ -230,63 +210,6 @@ pub const POOL: Section = Section {
             "number",
             "`500`",
             "Prepared statements kept on one connection in transaction and statement mode; the one not used for longest goes first.",
-        ),
-    ],
-};
-
-/// `[[user]]`
-pub const USER: Section = Section {
-    path: "user",
-    repeated: true,
-    text: "Somebody who may log in, with SCRAM-SHA-256, a client certificate, or both. `trust` works only when it is written out.",
-    keys: &[
-        key("name", "string", "needed", "Name that clients log in with."),
-        key(
-            "password",
-            "secret or SCRAM verifier",
-            "needed unless `cert` or `trust`",
-            "How the user proves to be who it says; a verifier is what PostgreSQL keeps in `pg_authid`.",
-        ),
-        key(
-            "auth",
-            "`\"scram-sha-256\"`, `\"cert\"` or `\"trust\"`",
-            "`\"scram-sha-256\"`",
-            "`cert` asks for a client certificate alone; `trust` lets everybody in under this name.",
-        ),
-        key(
-            "common_name",
-            "string",
-            "the user's name with `cert`, else none",
-            "Common name of the client certificate that the user must show, also in addition to a password.",
-        ),
-        key(
-            "databases",
-            "list of names",
-            "all",
-            "Databases the user may connect to.",
-        ),
-        key(
-            "server",
-            "table",
-            "the URL's user",
-            "Server user that its statements run as.",
-        ),
-    ],
-};
-
-/// `user.server`
-pub const SERVER: Section = Section {
-    path: "user.server",
-    repeated: false,
-    text: "The server user that the user's statements run as.",
-    keys: &[
-        key("user", "string", "the URL's user", "Server user."),
-        key("password", "secret", "none", "Its password."),
-        key(
-            "set_role",
-            "string",
-            "none",
-            "Role that is set on the connection before the client gets it.",
         ),
     ],
 };
@@ -475,6 +398,7 @@ pub const SECTIONS: &[&Section] = &[
     &TOP,
     &LISTEN,
     &LISTEN_TLS,
+    &PROXY_PROTOCOL,
     &DATABASE,
     &DATABASE_TLS,
     &POOL,

@@ -4,9 +4,42 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::load::{secret, unique};
+use super::networks::{self, Access};
 use super::reader::{At, Table};
 use super::values::{self, Surroundings};
-use super::{Credential, Database, Listen, Secret, User, reference, tls};
+use super::{Database, Listen, Secret, reference, tls};
+
+/// A user that may log in.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// Name.
+    pub name: Arc<str>,
+    /// How the user proves to be who it says.
+    pub credential: Credential,
+    /// Databases it may use; empty: all.
+    pub databases: Vec<Arc<str>>,
+    /// Server user its statements run as, with password; none: the backend's.
+    pub server: Option<(Arc<str>, Option<Secret>)>,
+    /// Role set on the connection before the client gets it.
+    pub set_role: Option<Arc<str>>,
+    /// Common name of the certificate the user must show, whatever else it has to prove.
+    pub common_name: Option<Arc<str>>,
+    /// Where it may come from.
+    pub access: Access,
+}
+
+/// How a user proves to be who it says.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// No proof; only when written out as `auth = "trust"`.
+    Trust,
+    /// A password; SCRAM-SHA-256 is spoken.
+    Password(Secret),
+    /// A SCRAM-SHA-256 verifier as in pg_authid.
+    Verifier(Secret),
+    /// The certificate alone.
+    Certificate,
+}
 
 /// All users.
 pub(super) fn read(
@@ -73,6 +106,7 @@ pub(super) fn read(
             server,
             set_role,
             common_name,
+            access: networks::access(table),
         }));
     }
     users

@@ -1,7 +1,7 @@
 //! Listening, and handing connections to workers.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -69,6 +69,10 @@ impl Arrivals {
     }
 }
 
+/// Whether somebody from this address may come to the listener with this number;
+/// asked before a byte is read.
+pub type Admit = Box<dyn Fn(usize, IpAddr) -> bool + Send>;
+
 /// Accepts on one address until told to stop.
 #[derive(Debug)]
 pub struct Acceptor {
@@ -105,14 +109,18 @@ impl Acceptor {
     }
 
     /// Hands every connection to the worker with the fewest, until `stop` says so.
-    pub async fn run(self, workers: Vec<Handover>, mut stop: watch::Receiver<bool>) {
+    pub async fn run(self, workers: Vec<Handover>, admit: Admit, mut stop: watch::Receiver<bool>) {
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
                 _ = stop.wait_for(|stop| *stop) => return,
             };
-            match accepted {
-                Ok((stream, _)) => hand_over(stream, self.door, &workers).await,
+            // Closed without a word: whoever is not let in learns nothing.
+            let admitted = accepted
+                .map(|(stream, peer)| admit(self.door, peer.ip().to_canonical()).then_some(stream));
+            match admitted {
+                Ok(None) => {}
+                Ok(Some(stream)) => hand_over(stream, self.door, &workers).await,
                 Err(error) => {
                     // Out of descriptors or memory: let connections end, then go on.
                     tracing::warn!(%error, "cannot accept a connection");

@@ -30,7 +30,7 @@ pub enum Event<'a> {
     ConnectionRefused {
         /// From where.
         address: Option<IpAddr>,
-        /// Why, in a word: `too-many`, `draining`, `protocol`, `tls`, `timeout`.
+        /// Why, in a word: `too-many`, `draining`, `address`, `protocol`, `tls`, `timeout`.
         reason: &'static str,
     },
     /// A policy refused a client that had logged in, or would have.
@@ -61,7 +61,7 @@ pub enum Event<'a> {
         database: &'a str,
         /// From where.
         address: Option<IpAddr>,
-        /// Why, in a word: `password`, `unknown-user`, `unknown-database`, `not-allowed`.
+        /// Why, in a word: `password`, `address`, `unknown-database`, `not-allowed`, `protocol`.
         reason: &'static str,
     },
     /// A policy failed while judging.

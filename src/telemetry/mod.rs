@@ -21,8 +21,8 @@ mod shard;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::marker::PhantomData;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime};
@@ -167,7 +167,7 @@ pub struct Recorder {
     shard: Arc<Shard>,
     shared: Telemetry,
     // The counters are written by one thread without locked instructions.
-    one_thread: PhantomData<Rc<()>>,
+    one_thread: PhantomData<Cell<()>>,
 }
 
 impl Recorder {

@@ -7,3 +7,4 @@
 //! Read [`postgres::frame::peek`] first.
 
 pub mod postgres;
+pub mod proxy;

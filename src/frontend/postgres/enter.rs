@@ -3,7 +3,7 @@
 use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Door, Error};
+use super::{Door, Error, TurnedAway};
 use crate::model::UserMessage;
 use crate::net::{Socket, tls};
 use crate::wire::postgres::startup::{self, First, Startup};
@@ -137,16 +137,18 @@ async fn smuggled(mut stream: Socket, what: &str) -> Error {
 
 /// Says why, and ends the connection.
 pub(super) async fn refuse(stream: &mut Socket, message: UserMessage) -> Error {
-    let mut out = BytesMut::new();
-    encode::error(&mut out, &message);
-    let told = async {
-        stream.write_all(&out).await?;
-        stream.shutdown().await
-    };
-    match told.await {
-        Ok(()) => Error::Refused(Box::new(message)),
+    match tell(stream, &message).await {
+        Ok(()) => TurnedAway::new(message).into(),
         Err(error) => Error::Io(error),
     }
+}
+
+/// The last words on this connection.
+pub(super) async fn tell(stream: &mut Socket, message: &UserMessage) -> std::io::Result<()> {
+    let mut out = BytesMut::new();
+    encode::error(&mut out, message);
+    stream.write_all(&out).await?;
+    stream.shutdown().await
 }
 
 async fn answer(stream: &mut Socket, byte: &[u8; 1]) -> Result<(), Error> {

@@ -7,7 +7,7 @@ use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::scram::{self, Exchange, Verifier};
-use super::{Door, Error};
+use super::{Door, Error, TurnedAway};
 use crate::config::{Credential, Database, User};
 use crate::model::{Client, UserMessage};
 use crate::net::Socket;
@@ -90,12 +90,19 @@ where
             .hint("Connect to the database server directly for replication."),
         );
     }
-    let user = door.config.users.iter().find(|user| *user.name == *name);
+    let known = door.config.users.iter().find(|user| *user.name == *name);
+    // Elsewhere it is nobody: same questions, same answer.
+    let user = known.filter(|user| user.access.lets_in(peer));
     match user.map(|user| &user.credential) {
         Some(Credential::Trust) => {}
         // Without any certificate such a user looks like one that does not exist.
         Some(Credential::Certificate) if channel.certified => {}
-        known => scram(door, stream, inbox, name, known, channel).await?,
+        asked => match scram(door, stream, inbox, name, asked, channel).await {
+            Err(Error::Refused(away)) if known.is_some() && user.is_none() => {
+                return Err(away.because("address").into());
+            }
+            result => result?,
+        },
     }
     let Some(user) = user else {
         return refuse(wrong_password(name));
@@ -145,7 +152,7 @@ where
 }
 
 fn refuse<T>(message: UserMessage) -> Result<T, Error> {
-    Err(Error::Refused(Box::new(message)))
+    Err(TurnedAway::new(message).into())
 }
 
 fn wrong_password(name: &str) -> UserMessage {

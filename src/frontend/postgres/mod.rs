@@ -6,12 +6,13 @@
 
 mod enter;
 mod login;
+mod origin;
 pub mod scram;
 pub mod serve;
 
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::config::{Config, Gates};
 use crate::gate::Arrival;
 use crate::gate::cancel::Cancels;
 use crate::model::UserMessage;
@@ -29,6 +30,8 @@ pub struct Door {
     pub seed: [u8; 32],
     /// Encryption; none: not offered.
     pub tls: Option<Arc<tls::Server>>,
+    /// Who may come, and whose word for it is taken.
+    pub gates: Arc<Gates>,
 }
 
 /// Why a connection did not become a session.
@@ -44,8 +47,49 @@ pub enum Error {
     #[error(transparent)]
     Tls(#[from] tls::Error),
     /// Told the client so.
-    #[error("login refused: {}", .0.message)]
-    Refused(Box<UserMessage>),
+    #[error("login refused: {}", .0.message.message)]
+    Refused(Box<TurnedAway>),
+}
+
+/// Somebody who was told not to come in.
+#[derive(Debug)]
+pub struct TurnedAway {
+    /// What it was told.
+    pub message: UserMessage,
+    /// Why, in a word for the log. May be more than it was told.
+    pub reason: &'static str,
+    /// Name that was given; empty before the start-up packet.
+    pub user: String,
+    /// Database that was asked for.
+    pub database: String,
+}
+
+impl TurnedAway {
+    fn new(message: UserMessage) -> TurnedAway {
+        let reason = match message.code {
+            "28P01" => "password",
+            "3D000" => "unknown-database",
+            "08P01" => "protocol",
+            _ => "not-allowed",
+        };
+        TurnedAway {
+            message,
+            reason,
+            user: String::new(),
+            database: String::new(),
+        }
+    }
+
+    /// For a reason that the client is not told.
+    fn because(self, reason: &'static str) -> TurnedAway {
+        TurnedAway { reason, ..self }
+    }
+}
+
+impl From<TurnedAway> for Error {
+    fn from(away: TurnedAway) -> Error {
+        Error::Refused(Box::new(away))
+    }
 }
 
 /// How start-up ended.
@@ -84,7 +128,12 @@ pub async fn welcome(
             parameters: admitted.parameters,
             registration: door.cancels.register(),
         })),
-        Err(Error::Refused(message)) => Err(enter::refuse(&mut stream, *message).await),
+        Err(Error::Refused(mut away)) => {
+            let named = |name| startup.get(name).unwrap_or_default().to_owned();
+            (away.user, away.database) = (named("user"), named("database"));
+            enter::tell(&mut stream, &away.message).await?;
+            Err(Error::Refused(away))
+        }
         Err(error) => Err(error),
     }
 }

@@ -1,9 +1,12 @@
 //! One accepted connection, from its first byte to its last.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, timeout_at};
 
+use super::origin::origin;
 use super::{Door, Error, Welcome, welcome};
 use crate::gate::{self, Backends, Worker};
 use crate::net::Socket;
@@ -19,68 +22,58 @@ pub async fn connection(
 ) {
     let peer = socket.peer();
     if clients > door.config.limits.clients_max {
-        worker.recorder.emit(&Event::ConnectionRefused {
-            address: peer,
-            reason: "too-many",
-        });
+        refused(&worker, peer, "too-many");
         let mut out = bytes::BytesMut::new();
         let message = crate::model::UserMessage::fatal("53300", "sorry, too many clients already");
         crate::wire::postgres::encode::error(&mut out, &message);
         let _ = socket.write_all(&out).await;
         return;
     }
-    let login = tokio::time::timeout(
-        door.config.limits.login_timeout,
-        welcome(&door, socket, peer),
-    )
-    .await;
-    let arrival = match login {
+    let deadline = Instant::now() + door.config.limits.login_timeout;
+    let peer = match timeout_at(deadline, origin(&door, &mut socket)).await {
+        Ok(Ok(client)) => client,
+        failed => return turned_away(&worker, peer, failed.map(Result::err)),
+    };
+    // Again, because behind a balancer only now it is known who comes.
+    if !door.gates.access.lets_in(peer) {
+        return refused(&worker, peer, "address");
+    }
+    let arrival = match timeout_at(deadline, welcome(&door, socket, peer)).await {
         Ok(Ok(Welcome::Arrived(arrival))) => arrival,
         Ok(Ok(Welcome::Done)) => return,
-        Ok(Err(Error::Refused(message))) => {
-            worker.recorder.emit(&Event::LoginFailed {
-                user: "",
-                database: "",
-                address: peer,
-                reason: reason(message.code),
-            });
-            return;
-        }
-        Ok(Err(Error::Protocol(_))) => {
-            worker.recorder.emit(&Event::ConnectionRefused {
-                address: peer,
-                reason: "protocol",
-            });
-            return;
-        }
-        Ok(Err(Error::Tls(error))) => {
-            tracing::debug!(%error, "no encryption");
-            worker.recorder.emit(&Event::ConnectionRefused {
-                address: peer,
-                reason: "tls",
-            });
-            return;
-        }
-        // Somebody looked whether the port is open.
-        Ok(Err(Error::Io(_))) => return,
-        Err(_) => {
-            worker.recorder.emit(&Event::ConnectionRefused {
-                address: peer,
-                reason: "timeout",
-            });
-            return;
-        }
+        failed => return turned_away(&worker, peer, failed.map(Result::err)),
     };
     if let Err(error) = gate::serve(arrival, worker, &backends).await {
         tracing::debug!(%error, "session ended");
     }
 }
 
-fn reason(code: &str) -> &'static str {
-    match code {
-        "28P01" => "password",
-        "3D000" => "unknown-database",
-        "08P01" => "protocol",
-        _ => "not-allowed",
+fn refused(worker: &Worker, address: Option<IpAddr>, reason: &'static str) {
+    worker
+        .recorder
+        .emit(&Event::ConnectionRefused { address, reason });
+}
+
+/// Records why somebody did not come in; no error where the time ran out.
+fn turned_away(
+    worker: &Worker,
+    address: Option<IpAddr>,
+    failed: Result<Option<Error>, tokio::time::error::Elapsed>,
+) {
+    match failed {
+        Ok(Some(Error::Refused(why))) => worker.recorder.emit(&Event::LoginFailed {
+            user: &why.user,
+            database: &why.database,
+            address,
+            reason: why.reason,
+        }),
+        Ok(Some(Error::Protocol(_))) => refused(worker, address, "protocol"),
+        Ok(Some(Error::Tls(error))) => {
+            tracing::debug!(%error, "no encryption");
+            refused(worker, address, "tls");
+        }
+        // Somebody looked whether the port is open.
+        Ok(Some(Error::Io(_)) | None) => {}
+        Err(_) => refused(worker, address, "timeout"),
     }
 }

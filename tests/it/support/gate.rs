@@ -137,6 +137,18 @@ impl Gate {
             .expect("the new file takes the old one's place");
     }
 
+    /// Replaces a piece of the file, in one step.
+    pub fn edit(&self, old: &str, new: &str) {
+        let file = self.config_path();
+        let text = std::fs::read_to_string(&file).expect("the configuration");
+        assert!(text.contains(old), "{old} is not in:\n{text}");
+        let mut draft = tempfile::NamedTempFile::new_in(self.folder.path()).expect("a draft");
+        write!(draft, "{}", text.replace(old, new)).expect("the draft");
+        draft
+            .persist(&file)
+            .expect("the new file takes the old one's place");
+    }
+
     /// The configuration file.
     pub fn config_path(&self) -> PathBuf {
         self.folder.path().join("portcullis.toml")

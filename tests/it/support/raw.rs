@@ -112,6 +112,20 @@ impl Raw {
     pub fn open(address: SocketAddr) -> Raw {
         let stream = TcpStream::connect(address)
             .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
+        Raw::over(stream)
+    }
+
+    /// Opens a connection from one of this machine's own addresses.
+    pub fn open_from(source: &str, address: SocketAddr) -> Raw {
+        use socket2::{Domain, Socket, Type};
+        let source: SocketAddr = source.parse().expect("an address with a port");
+        let socket = Socket::new(Domain::for_address(source), Type::STREAM, None).expect("socket");
+        socket.bind(&source.into()).expect("an own address");
+        socket.connect(&address.into()).expect("a connection");
+        Raw::over(socket.into())
+    }
+
+    fn over(stream: TcpStream) -> Raw {
         stream.set_nodelay(true).expect("nodelay");
         Raw {
             stream: Wire::Plain(stream),
