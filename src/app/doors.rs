@@ -1,7 +1,7 @@
 //! TLS and address lists of the doors: built from the configuration, replaced by
 //! a reload while connections go on.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 
 use crate::backend::postgres::dial::encryption;
 use crate::config::tls::Origin;
-use crate::config::{self, Backend, Config, Diagnostic, Gates, Source, networks};
+use crate::config::{self, Backend, Config, Diagnostic, Endpoint, Gates, Source, networks};
 use crate::net::accept::Admit;
 use crate::net::tls;
 use crate::net::tls::certificate::expires;
@@ -28,7 +28,7 @@ pub struct Doors(Vec<Door>);
 #[derive(Debug)]
 struct Door {
     /// As configured: a reload knows the door by it.
-    address: SocketAddr,
+    address: Endpoint,
     now: ArcSwap<Entrance>,
 }
 
@@ -49,7 +49,7 @@ impl Doors {
                 .listen
                 .iter()
                 .map(|door| Door {
-                    address: door.address,
+                    address: door.address.clone(),
                     now: ArcSwap::default(),
                 })
                 .collect(),
@@ -72,7 +72,7 @@ impl Doors {
         let mut built: Vec<_> = built.into_iter().map(Some).collect();
         let take = |door: &Door| {
             // Two listeners on port 0 have the same address: first come, first served.
-            let same = |fresh: &&mut Option<(SocketAddr, _)>| {
+            let same = |fresh: &&mut Option<(Endpoint, _)>| {
                 fresh.as_ref().is_some_and(|fresh| fresh.0 == door.address)
             };
             let found = built.iter_mut().find(same)?.take();
@@ -95,7 +95,7 @@ impl Doors {
 /// Entrances that are built but not in use.
 pub(super) struct Prepared(Vec<Option<Arc<Entrance>>>);
 
-type Built = Vec<(SocketAddr, Entrance)>;
+type Built = Vec<(Endpoint, Entrance)>;
 
 /// Looks at addresses before a byte is read. A balancer is let in: what counts
 /// is whom it brings.
@@ -132,7 +132,7 @@ fn build(config: &Config) -> (Built, Vec<Diagnostic>) {
             },
         };
         let gates = Arc::new(door.gates.clone());
-        built.push((door.address, Entrance { tls, gates }));
+        built.push((door.address.clone(), Entrance { tls, gates }));
     }
     (built, problems)
 }

@@ -27,7 +27,7 @@ pub use policies::{check_policies, diagnostics, load_policies};
 pub use shutdown::{Phase, Shutdown};
 
 use crate::admin::{Admin, Readiness, Sources};
-use crate::config::{Config, Diagnostic};
+use crate::config::{Config, Diagnostic, Endpoint};
 use crate::net::Acceptor;
 use crate::policy::Policies;
 use crate::safety::rate::Rates;
@@ -64,7 +64,7 @@ pub enum AppError {
     #[error("cannot listen on {address}")]
     Listen {
         /// The address.
-        address: SocketAddr,
+        address: Endpoint,
         /// Why.
         #[source]
         source: std::io::Error,
@@ -95,7 +95,7 @@ pub struct App {
     /// Accepts, and keeps the catalogs fresh: nothing that a statement waits for.
     side: Runtime,
     acceptors: Vec<Acceptor>,
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<Endpoint>,
     readiness: Arc<Readiness>,
     board: Arc<Board>,
     admin: Option<Admin>,
@@ -133,7 +133,7 @@ impl App {
             .map_err(AppError::Thread)?;
         let databases = Arc::new(Databases::open(&config, side.handle().clone())?);
         let acceptors = bind(&config, &side)?;
-        let addresses: Vec<SocketAddr> = acceptors.iter().map(Acceptor::address).collect();
+        let addresses: Vec<Endpoint> = acceptors.iter().map(|a| a.address().clone()).collect();
         let config = Arc::new(ArcSwap::from_pointee(config));
         let (drain, draining) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
@@ -203,7 +203,7 @@ impl App {
     }
 
     /// Addresses of the doors, in the order of the configuration, with the ports that were chosen.
-    pub fn addresses(&self) -> &[SocketAddr] {
+    pub fn addresses(&self) -> &[Endpoint] {
         &self.addresses
     }
 
@@ -267,7 +267,8 @@ impl App {
             move || upkeep(&policies, &telemetry.recorder(), &closed)
         });
         self.readiness.listening();
-        tracing::info!(addresses = ?self.addresses, "the gate is open");
+        let addresses: Vec<String> = self.addresses.iter().map(Endpoint::to_string).collect();
+        tracing::info!(addresses = addresses.join(", "), "the gate is open");
         started(watch.as_ref().map(Watch::trigger));
 
         self.side.block_on(shutdown.reached(Phase::Draining));
@@ -361,8 +362,8 @@ fn bind(config: &Config, side: &Runtime) -> Result<Vec<Acceptor>, AppError> {
         .iter()
         .enumerate()
         .map(|(number, door)| {
-            Acceptor::bind(door.address, number).map_err(|source| AppError::Listen {
-                address: door.address,
+            Acceptor::bind(&door.address, number).map_err(|source| AppError::Listen {
+                address: door.address.clone(),
                 source,
             })
         })

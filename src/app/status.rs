@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use serde_json::{Map, Value, json};
 
 use crate::admin::Status;
-use crate::config::{Config, Mode, Plugin, PolicyConfig};
+use crate::config::{Config, Endpoint, Mode, Plugin, PolicyConfig};
 use crate::policy::Policies;
 
 use super::backends::Databases;
@@ -24,7 +24,7 @@ pub(super) struct Board {
     pub(super) config: Arc<ArcSwap<Config>>,
     pub(super) policies: Arc<Policies>,
     pub(super) databases: Arc<Databases>,
-    pub(super) addresses: Vec<std::net::SocketAddr>,
+    pub(super) addresses: Vec<Endpoint>,
     pub(super) last_reload: Mutex<Option<LastReload>>,
 }
 

@@ -16,7 +16,6 @@ use crate::frontend::postgres::{Door, serve};
 use crate::gate::cancel::Cancels;
 use crate::gate::{Backends, Worker};
 use crate::net::accept::{Accepted, Arrivals, Handover};
-use crate::net::socket::Socket;
 use crate::policy::{Judge, Policies};
 use crate::safety::rate::Rates;
 use crate::telemetry::Telemetry;
@@ -111,7 +110,7 @@ async fn work(shared: Shared, mut arrivals: Arrivals) {
 }
 
 async fn one(accepted: Accepted, shared: Shared, worker: Rc<Worker>) {
-    let Ok(stream) = tokio::net::TcpStream::from_std(accepted.stream) else {
+    let Ok(socket) = accepted.stream.open() else {
         return;
     };
     let Some(entrance) = shared.doors.entrance(accepted.door) else {
@@ -127,14 +126,7 @@ async fn one(accepted: Accepted, shared: Shared, worker: Rc<Worker>) {
     let backends = shared.backends.load_full();
     let clients = shared.clients.fetch_add(1, Ordering::Relaxed) + 1;
     let _counted = Counted(shared.clients.clone());
-    serve::connection(
-        Socket::prepare(stream),
-        door,
-        worker,
-        (*backends).clone(),
-        clients,
-    )
-    .await;
+    serve::connection(socket, door, worker, (*backends).clone(), clients).await;
 }
 
 struct Counted(Arc<AtomicUsize>);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use crate::app::{App, Options};
 use crate::backend::sqlite::sample;
-use crate::config::Config;
+use crate::config::{Config, Endpoint};
 
 use super::init::{free_address, psql};
 use super::run::serve;
@@ -54,7 +54,10 @@ fn prepare_and_serve(demo: &Demo, path: &Path, address: SocketAddr) -> ExitCode 
         config.log.level = "warn".to_owned();
     }
     serve(config, Options::default(), |app: &App| {
-        let address = app.addresses().first().copied().unwrap_or(address);
+        let address = match app.addresses().first() {
+            Some(Endpoint::Tcp(chosen)) => *chosen,
+            _ => address,
+        };
         let paint = Paint::stdout();
         say(&format!(
             "{} on {address}, in front of {}\n\nConnect:\n  {}\n\nTry:\n  \

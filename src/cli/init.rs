@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::config::{self, Backend, Config};
+use crate::config::{self, Backend, Config, Endpoint};
 
 use super::terminal::{self, Paint, say};
 
@@ -153,11 +153,10 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
 
 fn farewell(out: &Path, config: &Config, draft: &Draft) -> String {
     let paint = Paint::stdout();
-    let address = config
-        .listen
-        .first()
-        .map(|door| door.address)
-        .unwrap_or_else(|| free_address(6432));
+    let address = match config.listen.first().map(|door| &door.address) {
+        Some(Endpoint::Tcp(address)) => *address,
+        _ => free_address(6432),
+    };
     let file = out.display();
     let heading = paint.bold(&format!(
         "{file} is written and correct. It records and forbids nothing yet."

@@ -22,7 +22,7 @@ mod users;
 mod values;
 
 pub use diagnostic::{Diagnostic, Level, Place, nearest};
-pub use listen::{Gates, Listen, Protocol};
+pub use listen::{Endpoint, Gates, Listen, Protocol, UnixAddress};
 pub use load::{load, load_without_secrets, parse, read};
 #[cfg(test)]
 pub(crate) use page::check_page;
@@ -125,7 +125,7 @@ impl Config {
         let mut config =
             parse(include_str!("demo.toml"), "demo.toml", &|_| None).unwrap_or_default();
         config.listen = vec![Listen {
-            address,
+            address: Endpoint::Tcp(address),
             ..Listen::default()
         }];
         config.databases = vec![Arc::new(Database {

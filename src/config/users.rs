@@ -7,7 +7,7 @@ use super::load::{secret, unique};
 use super::networks::{self, Access};
 use super::reader::{At, Table};
 use super::values::{self, Surroundings};
-use super::{Database, Listen, Secret, reference, tls};
+use super::{Database, Endpoint, Listen, Secret, reference, tls};
 
 /// A user that may log in.
 #[derive(Debug, Clone)]
@@ -26,6 +26,19 @@ pub struct User {
     pub common_name: Option<Arc<str>>,
     /// Where it may come from.
     pub access: Access,
+    /// Users of the system that may log in under this name over a Unix socket
+    /// with `peer`; empty: the one of the same name.
+    pub system_users: Vec<Arc<str>>,
+}
+
+impl User {
+    /// Whether a user of the system may log in under this name.
+    pub fn is_system_user(&self, name: &str) -> bool {
+        match &*self.system_users {
+            [] => *self.name == *name,
+            listed => listed.iter().any(|known| **known == *name),
+        }
+    }
 }
 
 /// How a user proves to be who it says.
@@ -39,6 +52,8 @@ pub enum Credential {
     Verifier(Secret),
     /// The certificate alone.
     Certificate,
+    /// The user of the system on the other end of a Unix socket.
+    Peer,
 }
 
 /// All users.
@@ -92,6 +107,19 @@ pub(super) fn read(
                 "add `client_ca = \"PATH\"` to the `tls` of a [[listen]]",
             );
         }
+        if matches!(credential, Some(Credential::Peer))
+            && !doors
+                .iter()
+                .any(|door| matches!(door.address, Endpoint::Unix { .. }))
+        {
+            table.problems.warning(
+                table.span(),
+                "the user comes over a Unix socket, and there is none",
+                "add a [[listen]] with `address = \"unix:FOLDER:PORT\"`",
+            );
+        }
+        let system_users = table.texts("system_users").into_iter();
+        let system_users = system_users.map(|name| Arc::from(name.value)).collect();
         let (Some(name), Some(credential)) = (name, credential) else {
             continue;
         };
@@ -107,6 +135,7 @@ pub(super) fn read(
             set_role,
             common_name,
             access: networks::access(table),
+            system_users,
         }));
     }
     users
@@ -117,6 +146,7 @@ fn credential(table: Table<'_>, surroundings: Surroundings<'_>) -> Option<Creden
         ("scram-sha-256", None),
         ("trust", Some(Credential::Trust)),
         ("cert", Some(Credential::Certificate)),
+        ("peer", Some(Credential::Peer)),
     ];
     let names: Vec<(&str, usize)> = methods.iter().map(|(name, _)| *name).zip(0..).collect();
     let auth = table.choice("auth", &names).map(|auth| At {

@@ -6,8 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
+
+use super::Socket;
+use super::unix::{self, SocketFile};
+use crate::config::Endpoint;
 
 /// Connections that may wait for one worker to pick them up; beyond that the
 /// kernel's backlog holds them.
@@ -17,9 +21,28 @@ const HANDOVER_MAX: usize = 256;
 #[derive(Debug)]
 pub struct Accepted {
     /// The connection.
-    pub stream: std::net::TcpStream,
+    pub stream: Stream,
     /// Number of the listener, in the order of the configuration.
     pub door: usize,
+}
+
+/// A connection that no runtime has registered yet.
+#[derive(Debug)]
+pub enum Stream {
+    /// TCP.
+    Tcp(std::net::TcpStream),
+    /// Unix domain.
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Stream {
+    /// Registers the connection with the current runtime.
+    pub fn open(self) -> io::Result<Socket> {
+        Ok(match self {
+            Stream::Tcp(stream) => Socket::prepare(tokio::net::TcpStream::from_std(stream)?),
+            Stream::Unix(stream) => Socket::Unix(tokio::net::UnixStream::from_std(stream)?),
+        })
+    }
 }
 
 /// The accepting side's view of one worker.
@@ -76,36 +99,45 @@ pub type Admit = Box<dyn Fn(usize, IpAddr) -> bool + Send>;
 /// Accepts on one address until told to stop.
 #[derive(Debug)]
 pub struct Acceptor {
-    listener: TcpListener,
-    address: SocketAddr,
+    listener: Listener,
+    address: Endpoint,
     door: usize,
+    /// Of a Unix socket; it goes when nobody accepts any more.
+    _file: Option<SocketFile>,
+}
+
+#[derive(Debug)]
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
 }
 
 impl Acceptor {
     /// Binds now, so that a port that is taken is an error at start.
-    pub fn bind(address: SocketAddr, door: usize) -> io::Result<Acceptor> {
-        let domain = if address.is_ipv4() {
-            socket2::Domain::IPV4
-        } else {
-            socket2::Domain::IPV6
+    pub fn bind(address: &Endpoint, door: usize) -> io::Result<Acceptor> {
+        let (listener, address, file) = match address {
+            Endpoint::Tcp(address) => {
+                let listener = tcp(*address)?;
+                let chosen = Endpoint::Tcp(listener.local_addr()?);
+                (Listener::Tcp(listener), chosen, None)
+            }
+            Endpoint::Unix { path, mode } => {
+                let (listener, file) = unix::listen(path, *mode)?;
+                let listener = UnixListener::from_std(listener)?;
+                (Listener::Unix(listener), address.clone(), file)
+            }
         };
-        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(4096)?;
-        let listener = TcpListener::from_std(socket.into())?;
-        let address = listener.local_addr()?;
         Ok(Acceptor {
             listener,
             address,
             door,
+            _file: file,
         })
     }
 
     /// The address bound, with the port that was chosen.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &Endpoint {
+        &self.address
     }
 
     /// Hands every connection to the worker with the fewest, until `stop` says so.
@@ -116,8 +148,10 @@ impl Acceptor {
                 _ = stop.wait_for(|stop| *stop) => return,
             };
             // Closed without a word: whoever is not let in learns nothing.
-            let admitted = accepted
-                .map(|(stream, peer)| admit(self.door, peer.ip().to_canonical()).then_some(stream));
+            let admitted = accepted.map(|(stream, peer)| {
+                let comes = peer.is_none_or(|peer| admit(self.door, peer));
+                comes.then_some(stream)
+            });
             match admitted {
                 Ok(None) => {}
                 Ok(Some(stream)) => hand_over(stream, self.door, &workers).await,
@@ -131,10 +165,34 @@ impl Acceptor {
     }
 }
 
-async fn hand_over(stream: tokio::net::TcpStream, door: usize, workers: &[Handover]) {
-    let Ok(stream) = stream.into_std() else {
-        return;
-    };
+impl Listener {
+    /// The next connection, and where it comes from; nowhere on a Unix socket.
+    async fn accept(&self) -> io::Result<(Stream, Option<IpAddr>)> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                let peer = peer.ip().to_canonical();
+                Ok((Stream::Tcp(stream.into_std()?), Some(peer)))
+            }
+            Listener::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Stream::Unix(stream.into_std()?), None))
+            }
+        }
+    }
+}
+
+fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(4096)?;
+    TcpListener::from_std(socket.into())
+}
+
+async fn hand_over(stream: Stream, door: usize, workers: &[Handover]) {
     let Some(worker) = workers
         .iter()
         .min_by_key(|worker| worker.load.load(Ordering::Relaxed))

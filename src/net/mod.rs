@@ -8,6 +8,7 @@
 pub mod accept;
 pub mod socket;
 pub mod tls;
+pub mod unix;
 
 pub use accept::{Acceptor, Handover};
 pub use socket::Socket;

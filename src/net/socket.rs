@@ -76,6 +76,15 @@ impl Socket {
         Some(address.ip().to_canonical())
     }
 
+    /// Number of the system's user on the other end of a Unix socket, as the
+    /// kernel knows it.
+    pub fn peer_user(&self) -> Option<u32> {
+        match self {
+            Socket::Unix(stream) => Some(stream.peer_cred().ok()?.uid()),
+            Socket::Tcp(_) | Socket::Tls(_) => None,
+        }
+    }
+
     /// The encrypted stream; none in the clear.
     pub fn tls(&self) -> Option<&TlsStream<TcpStream>> {
         match self {

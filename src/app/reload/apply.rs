@@ -11,7 +11,7 @@ use crate::app::backends::Databases;
 use crate::app::doors::{self, Doors};
 use crate::app::policies::{self, diagnostics};
 use crate::app::status::Board;
-use crate::config::{self, Config, Diagnostic};
+use crate::config::{self, Config, Diagnostic, Endpoint, Protocol};
 use crate::policy::{Policies, ReloadReport};
 use crate::telemetry::{Event, Recorder, Telemetry};
 
@@ -135,10 +135,10 @@ fn chain(error: &dyn std::error::Error) -> Diagnostic {
 }
 
 fn needs_restart(old: &Config, new: &Config) -> bool {
-    let doors = |config: &Config| -> Vec<_> {
+    fn doors(config: &Config) -> Vec<(Protocol, &Endpoint)> {
         let doors = config.listen.iter();
-        doors.map(|door| (door.protocol, door.address)).collect()
-    };
+        doors.map(|door| (door.protocol, &door.address)).collect()
+    }
     doors(old) != doors(new)
         || old.admin != new.admin
         || old.workers != new.workers

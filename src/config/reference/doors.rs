@@ -17,9 +17,15 @@ pub const LISTEN: Section = Section {
         ),
         key(
             "address",
-            "`\"ADDRESS:PORT\"`",
+            "`\"ADDRESS:PORT\"`, `\"unix:FOLDER:PORT\"` or `\"unix:PATH\"`",
             "needed",
-            "Where to listen; port 0 takes a free one.",
+            "Where to listen; port 0 takes a free one. A folder and a port make the name that libpq looks for, `FOLDER/.s.PGSQL.PORT`; `unix:@NAME` has no file (Linux).",
+        ),
+        key(
+            "socket_mode",
+            "octal digits",
+            "`\"0777\"`",
+            "Mode bits of a Unix socket: who of the system may connect.",
         ),
         key("tls", "table", "not offered", "Encryption."),
         key(
@@ -63,26 +69,32 @@ pub const PROXY_PROTOCOL: Section = Section {
 pub const USER: Section = Section {
     path: "user",
     repeated: true,
-    text: "Somebody who may log in, with SCRAM-SHA-256, a client certificate, or both. `trust` works only when it is written out.",
+    text: "Somebody who may log in, with SCRAM-SHA-256, a client certificate, both, or as a user of the system. `trust` works only when it is written out.",
     keys: &[
         key("name", "string", "needed", "Name that clients log in with."),
         key(
             "password",
             "secret or SCRAM verifier",
-            "needed unless `cert` or `trust`",
+            "needed with `scram-sha-256`",
             "How the user proves to be who it says; a verifier is what PostgreSQL keeps in `pg_authid`.",
         ),
         key(
             "auth",
-            "`\"scram-sha-256\"`, `\"cert\"` or `\"trust\"`",
+            "`\"scram-sha-256\"`, `\"cert\"`, `\"peer\"` or `\"trust\"`",
             "`\"scram-sha-256\"`",
-            "`cert` asks for a client certificate alone; `trust` lets everybody in under this name.",
+            "`cert` asks for a client certificate alone, `peer` asks the system who is on the other end of a Unix socket; `trust` lets everybody in under this name.",
         ),
         key(
             "common_name",
             "string",
             "the user's name with `cert`, else none",
             "Common name of the client certificate that the user must show, also in addition to a password.",
+        ),
+        key(
+            "system_users",
+            "list of names",
+            "the user's name",
+            "Users of the system that may log in under this name with `peer`.",
         ),
         key(
             "databases",

@@ -10,7 +10,7 @@ use super::scram::{self, Exchange, Verifier};
 use super::{Door, Error, TurnedAway};
 use crate::config::{Credential, Database, User};
 use crate::model::{Client, UserMessage};
-use crate::net::Socket;
+use crate::net::{Socket, unix};
 use crate::wire::postgres::startup::Startup;
 use crate::wire::postgres::{self as wire, encode, frame};
 
@@ -32,6 +32,8 @@ pub(super) struct Channel {
     /// A verified client certificate was shown.
     certified: bool,
     common_name: Option<String>,
+    /// Number of the system's user on the other end of a Unix socket.
+    system_user: Option<u32>,
 }
 
 impl Channel {
@@ -41,7 +43,26 @@ impl Channel {
             end_point: encrypted.and(server).and_then(|server| server.end_point()),
             certified: encrypted.is_some_and(|tls| tls.has_peer_certificate()),
             common_name: encrypted.and_then(|tls| tls.peer_common_name()),
+            system_user: stream.peer_user(),
         }
+    }
+
+    /// Whether the system's user on the other end may log in under this name.
+    async fn is_peer_of(&self, user: &User) -> Result<(), Error> {
+        let name = match self.system_user {
+            Some(number) => unix::user_name(number).await,
+            None => None,
+        };
+        if name
+            .as_deref()
+            .is_some_and(|name| user.is_system_user(name))
+        {
+            return Ok(());
+        }
+        refuse(UserMessage::fatal(
+            "28000",
+            format!("Peer authentication failed for user \"{}\"", user.name),
+        ))
     }
 
     /// Whether the certificate is for this name; if not, what to say.
@@ -97,6 +118,8 @@ where
         Some(Credential::Trust) => {}
         // Without any certificate such a user looks like one that does not exist.
         Some(Credential::Certificate) if channel.certified => {}
+        // Nor can anybody be a peer who did not come over a Unix socket.
+        Some(Credential::Peer) if channel.system_user.is_some() => {}
         asked => match scram(door, stream, inbox, name, asked, channel).await {
             Err(Error::Refused(away)) if known.is_some() && user.is_none() => {
                 return Err(away.because("address").into());
@@ -107,6 +130,9 @@ where
     let Some(user) = user else {
         return refuse(wrong_password(name));
     };
+    if matches!(user.credential, Credential::Peer) {
+        channel.is_peer_of(user).await?;
+    }
     match (&user.common_name, &user.credential) {
         (Some(wanted), _) => channel.is_certified_as(wanted, name)?,
         (None, Credential::Certificate) => channel.is_certified_as(&user.name, name)?,
@@ -255,7 +281,7 @@ fn verifier(door: &Door, name: &str, credential: Option<&Credential>) -> Verifie
             let _ = salted("");
             Verifier::read(text.reveal()).unwrap_or(mock)
         }
-        Some(Credential::Trust | Credential::Certificate) | None => {
+        Some(Credential::Trust | Credential::Certificate | Credential::Peer) | None => {
             let _ = salted("");
             mock
         }

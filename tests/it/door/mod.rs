@@ -2,6 +2,7 @@
 
 mod lists;
 mod proxy;
+mod unix;
 
 use std::time::Duration;
 

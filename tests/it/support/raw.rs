@@ -125,10 +125,22 @@ impl Raw {
         Raw::over(socket.into())
     }
 
+    /// Opens a connection to a Unix socket.
+    pub fn open_unix(path: &std::path::Path) -> Raw {
+        let stream = std::os::unix::net::UnixStream::connect(path)
+            .unwrap_or_else(|error| panic!("cannot connect to {}: {error}", path.display()));
+        Raw::speak(Wire::Unix(stream))
+    }
+
     fn over(stream: TcpStream) -> Raw {
         stream.set_nodelay(true).expect("nodelay");
+        Raw::speak(Wire::Plain(stream))
+    }
+
+    /// Speaks over a stream that is open.
+    pub fn speak(stream: Wire) -> Raw {
         Raw {
-            stream: Wire::Plain(stream),
+            stream,
             inbox: Vec::new(),
             greeting: Vec::new(),
             cancel_key: (0, 0),
@@ -273,7 +285,6 @@ impl Raw {
     fn fill(&mut self, wait: Duration) -> Option<bool> {
         let mut buffer = [0; 16384];
         self.stream
-            .tcp()
             .set_read_timeout(Some(wait))
             .expect("a time limit");
         match self.stream.read(&mut buffer) {

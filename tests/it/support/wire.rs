@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use super::certificates::{Authority, Pair};
 pub enum Wire {
     /// In the clear.
     Plain(TcpStream),
+    /// Over a Unix socket.
+    Unix(UnixStream),
     /// Encrypted.
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
@@ -63,11 +66,12 @@ impl Wire {
         Ok(Wire::Tls(Box::new(StreamOwned::new(session, stream))))
     }
 
-    /// The stream underneath.
-    pub fn tcp(&self) -> &TcpStream {
+    /// Bounds the time of a read.
+    pub fn set_read_timeout(&self, wait: Option<Duration>) -> std::io::Result<()> {
         match self {
-            Wire::Plain(stream) => stream,
-            Wire::Tls(stream) => &stream.sock,
+            Wire::Plain(stream) => stream.set_read_timeout(wait),
+            Wire::Unix(stream) => stream.set_read_timeout(wait),
+            Wire::Tls(stream) => stream.sock.set_read_timeout(wait),
         }
     }
 }
@@ -76,6 +80,7 @@ impl Read for Wire {
     fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
         match self {
             Wire::Plain(stream) => stream.read(bytes),
+            Wire::Unix(stream) => stream.read(bytes),
             Wire::Tls(stream) => stream.read(bytes),
         }
     }
@@ -85,6 +90,7 @@ impl Write for Wire {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         match self {
             Wire::Plain(stream) => stream.write(bytes),
+            Wire::Unix(stream) => stream.write(bytes),
             Wire::Tls(stream) => stream.write(bytes),
         }
     }
@@ -92,6 +98,7 @@ impl Write for Wire {
     fn flush(&mut self) -> std::io::Result<()> {
         match self {
             Wire::Plain(stream) => stream.flush(),
+            Wire::Unix(stream) => stream.flush(),
             Wire::Tls(stream) => stream.flush(),
         }
     }
