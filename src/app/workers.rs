@@ -63,11 +63,21 @@ pub fn start(n: usize, shared: &Shared) -> std::io::Result<(Vec<Handover>, Vec<J
             .build()?;
         let thread = std::thread::Builder::new()
             .name(format!("worker-{i}"))
-            .spawn(move || LocalSet::new().block_on(&runtime, work(shared, arrivals)))?;
+            .spawn(move || LocalSet::new().block_on(&runtime, begin(shared, arrivals)))?;
         handovers.push(handover);
         threads.push(thread);
     }
     Ok((handovers, threads))
+}
+
+/// The future a `LocalSet` runs is polled whenever any of its tasks wakes: this one
+/// only waits, so that a statement does not pay for the door.
+async fn begin(shared: Shared, arrivals: Arrivals) {
+    if let Err(error) = tokio::task::spawn_local(work(shared, arrivals)).await
+        && error.is_panic()
+    {
+        tracing::error!("a worker ended by a defect in the gate");
+    }
 }
 
 /// One worker, until there are no more connections and the last one has ended.

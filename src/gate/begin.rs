@@ -267,7 +267,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             copy_in: false,
             own_block: false,
             in_block: false,
+            moment: Cell::default(),
             pulse: Cell::default(),
+            last_found: RefCell::default(),
+            rates: Default::default(),
             world: RefCell::default(),
             tainted: false,
             temporary: false,
@@ -285,6 +288,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             client_gone: false,
             draining: false,
             outdated: false,
+            heard: 0,
+            link_quiet: false,
         };
         for (name, value) in session.reported.clone() {
             session.note_setting(&name, &value);

@@ -289,7 +289,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// What makes a permitted statement impossible before it runs: requirements
     /// nobody can enforce, counting that cannot work, a spent rate.
     pub(super) fn cannot(
-        &self,
+        &mut self,
         statement: &Statement,
         permit: &Permit,
         needs: &Needs,
@@ -309,14 +309,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         } else if let CountPlan::Refuse(refusal) = &needs.limits.changed {
             Some(refusal.clone())
         } else if needs.rate {
+            let now = self.now();
             self.worker
                 .rates
-                .charge(
-                    permit.requirements(),
+                .charge_held(
+                    &mut self.rates,
+                    permit.shared_verdict(),
                     &self.client,
                     &self.facts,
                     statement.facts.kind,
-                    &self.client.database,
+                    now,
                 )
                 .err()
         } else {

@@ -65,7 +65,12 @@ pub(super) struct Run {
 
 impl Run {
     /// A run that starts now.
-    pub(super) fn new(statements: Statements, simple: bool, spent: (u64, u64)) -> Run {
+    pub(super) fn new(
+        statements: Statements,
+        simple: bool,
+        spent: (u64, u64),
+        now: Instant,
+    ) -> Run {
         Run {
             statements,
             at: 0,
@@ -78,7 +83,7 @@ impl Run {
             over: None,
             hold: false,
             portal: None,
-            started: Instant::now(),
+            started: now,
             spent,
             simple,
             failed: false,
@@ -88,7 +93,12 @@ impl Run {
 
     /// A run without a statement: an empty query.
     pub(super) fn nothing(simple: bool) -> Run {
-        Run::new(Statements::Many(Rc::from([])), simple, (0, 0))
+        Run::new(
+            Statements::Many(Rc::from([])),
+            simple,
+            (0, 0),
+            Instant::now(),
+        )
     }
 
     /// The next statement of a string has a limit of its own.

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::Error;
 use super::client::{Job, Took};
 use super::expected::{Expected, Run, Statements, Undo};
-use super::line::{Decided, nanos};
+use super::line::Decided;
 use super::names::{Given, Portal, Prepared};
 use super::refuse;
 use super::session::Session;
@@ -23,11 +23,9 @@ use crate::wire::postgres::{encode, message};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn on_parse(&mut self, size: usize) -> Result<Took, Error> {
-        let started = self.now();
         let body = &self.inbox[HEADER..size];
         let parse = message::parse(body).map_err(Error::Client)?;
-        let analysis = self.analyze(parse.text);
-        let analyzed = nanos(started);
+        let (analysis, analyzed) = self.analyze(parse.text);
         let name: Box<[u8]> = parse.name.into();
         let types: Box<[u32]> = parse.type_oids().collect();
         let set = self.policies();
@@ -97,7 +95,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             analysis,
             permit: RefCell::new(permit),
             types,
-            spent: Cell::new((analyzed, nanos(started).saturating_sub(analyzed))),
+            spent: Cell::new((analyzed, self.worker.take_spent())),
         });
         let before = self
             .names
@@ -323,7 +321,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             && (counted.is_some() || matches!(needs.limits.changed, CountPlan::Nothing));
         if free && (!returned || (needs.limits.read_only && self.executed == 0)) {
             let spent = prepared.spent.take();
-            let mut run = Run::new(Statements::One(statement, permit), false, spent);
+            let mut run = Run::new(Statements::One(statement, permit), false, spent, self.now());
             if counted.is_some() {
                 portal.started.set(true);
                 self.watched += 1;

@@ -1,18 +1,19 @@
 //! What was worked out about classes of statements in the sessions' worlds.
 //!
-//! Two things depend on the statement, on the catalog and on the session, and
+//! Some things depend on the statement, on the catalog and on the session, and
 //! cost too much to be worked out each time: which relations a statement
-//! touches beyond its text, and what a permit for it needs. One per worker;
+//! touches beyond its text, what a permit for it needs, whether its plan is good. One per worker;
 //! bounded in two generations.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
 use super::line::Needs;
 use crate::backend::postgres::catalog::{Catalog, Traces};
-use crate::model::Verdict;
 use crate::model::facts::Class;
+use crate::model::{Kinds, Verdict};
 
 /// Classes kept in each of two generations.
 const CLASSES_MAX: usize = 4096;
@@ -20,6 +21,8 @@ const CLASSES_MAX: usize = 4096;
 const WORLDS_MAX: usize = 8;
 /// Verdicts kept of one class in one world.
 const VERDICTS_MAX: usize = 8;
+/// Good plans kept of one class in one world.
+const PLANS_MAX: usize = 8;
 
 /// Where a statement runs, as far as the meaning of names depends on it.
 #[derive(Debug, Clone)]
@@ -57,20 +60,95 @@ fn same(a: &Arc<str>, b: &Arc<str>) -> bool {
     Arc::ptr_eq(a, b) || a == b
 }
 
-/// A class in one world.
-struct Seen {
-    world: Rc<World>,
+/// What is known of a class in one world.
+pub(super) struct Found {
     /// The class with what the catalog adds; none when it adds nothing.
-    wider: Option<Arc<Class>>,
-    /// It can run code that may leave traces in the server session.
-    code: Traces,
-    needs: Vec<(Arc<Verdict>, Rc<Needs>)>,
+    pub(super) wider: Option<Arc<Class>>,
+    /// What code that it can run may leave in the server session.
+    pub(super) traces: Traces,
+    /// When it has run, nothing about the session or its link is different.
+    pub(super) plain: bool,
+    needs: RefCell<Vec<(Arc<Verdict>, Rc<Needs>)>>,
+    plans: RefCell<Vec<GoodPlan>>,
+}
+
+/// What a plan depends on besides the class, its world and its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Planned {
+    /// Reading of the catalog's statistics.
+    pub(super) epoch: u64,
+    /// Settings of the session.
+    pub(super) settings: u64,
+    /// Kinds of the constants.
+    pub(super) kinds: Kinds,
+    /// Number of bound values.
+    pub(super) count: usize,
+}
+
+/// A plan that was found good for this verdict, whatever the values are.
+struct GoodPlan {
+    verdict: Arc<Verdict>,
+    planned: Planned,
+    types: Box<[u32]>,
+}
+
+impl Found {
+    pub(super) fn new(wider: Option<Arc<Class>>, traces: Traces, plain: bool) -> Rc<Found> {
+        Rc::new(Found {
+            wider,
+            traces,
+            plain,
+            needs: RefCell::default(),
+            plans: RefCell::default(),
+        })
+    }
+
+    /// What a permit with this verdict needs, worked out by `find` where it is not known.
+    pub(super) fn needs(&self, verdict: &Arc<Verdict>, find: impl FnOnce() -> Needs) -> Rc<Needs> {
+        let known = self.needs.borrow();
+        if let Some((_, needs)) = known.iter().find(|(of, _)| Arc::ptr_eq(of, verdict)) {
+            return needs.clone();
+        }
+        drop(known);
+        let needs = Rc::new(find());
+        let mut all = self.needs.borrow_mut();
+        if all.len() >= VERDICTS_MAX {
+            all.remove(0);
+        }
+        all.push((verdict.clone(), needs.clone()));
+        needs
+    }
+
+    /// Whether the plan is known to be good.
+    pub(super) fn is_planned(
+        &self,
+        verdict: &Arc<Verdict>,
+        planned: &Planned,
+        types: &[u32],
+    ) -> bool {
+        self.plans.borrow().iter().any(|plan| {
+            Arc::ptr_eq(&plan.verdict, verdict) && plan.planned == *planned && *plan.types == *types
+        })
+    }
+
+    /// The plan is good, whatever the values are.
+    pub(super) fn note_planned(&self, verdict: &Arc<Verdict>, planned: Planned, types: &[u32]) {
+        let mut plans = self.plans.borrow_mut();
+        if plans.len() >= PLANS_MAX {
+            plans.remove(0);
+        }
+        plans.push(GoodPlan {
+            verdict: verdict.clone(),
+            planned,
+            types: types.into(),
+        });
+    }
 }
 
 struct Entry {
     /// Held, so that its address stays its own.
     class: Arc<Class>,
-    worlds: Vec<Seen>,
+    worlds: Vec<(Rc<World>, Rc<Found>)>,
 }
 
 /// All of it.
@@ -81,53 +159,25 @@ pub struct Known {
 }
 
 impl Known {
-    /// What the catalog adds to a class, and whether code runs that may leave
-    /// traces in the session; worked out by `find` where it is not known.
+    /// What is known of a class, worked out by `find` where it is not.
     pub(super) fn found(
         &mut self,
         class: &Arc<Class>,
         world: &Rc<World>,
-        find: impl FnOnce() -> (Option<Arc<Class>>, Traces),
-    ) -> (Option<Arc<Class>>, Traces) {
+        find: impl FnOnce() -> Rc<Found>,
+    ) -> Rc<Found> {
         let entry = self.entry(class);
-        if let Some(seen) = entry.seen(world) {
-            return (seen.wider.clone(), seen.code);
+        debug_assert!(Arc::ptr_eq(&entry.class, class));
+        let same = |of: &Rc<World>| Rc::ptr_eq(of, world) || **of == **world;
+        if let Some((_, found)) = entry.worlds.iter().find(|(of, _)| same(of)) {
+            return found.clone();
         }
-        let (wider, code) = find();
-        entry.add(Seen {
-            world: world.clone(),
-            wider: wider.clone(),
-            code,
-            needs: Vec::new(),
-        });
-        (wider, code)
-    }
-
-    /// What a permit for a class needs, worked out by `find` where it is not known.
-    pub(super) fn needs(
-        &mut self,
-        class: &Arc<Class>,
-        world: &Rc<World>,
-        verdict: &Arc<Verdict>,
-        find: impl FnOnce() -> Needs,
-    ) -> Rc<Needs> {
-        let entry = self.entry(class);
-        let known = entry.seen(world).and_then(|seen| {
-            let found = seen.needs.iter().find(|(of, _)| Arc::ptr_eq(of, verdict));
-            found.map(|(_, needs)| needs.clone())
-        });
-        if let Some(known) = known {
-            return known;
+        let found = find();
+        if entry.worlds.len() >= WORLDS_MAX {
+            entry.worlds.remove(0);
         }
-        let needs = Rc::new(find());
-        // Asked only after `found`; a world that was pushed out meanwhile is not worth keeping.
-        if let Some(seen) = entry.seen(world) {
-            if seen.needs.len() >= VERDICTS_MAX {
-                seen.needs.remove(0);
-            }
-            seen.needs.push((verdict.clone(), needs.clone()));
-        }
-        needs
+        entry.worlds.push((world.clone(), found.clone()));
+        found
     }
 
     fn entry(&mut self, class: &Arc<Class>) -> &mut Entry {
@@ -146,21 +196,5 @@ impl Known {
             class: class.clone(),
             worlds: Vec::new(),
         })
-    }
-}
-
-impl Entry {
-    fn seen(&mut self, world: &Rc<World>) -> Option<&mut Seen> {
-        debug_assert!(Arc::strong_count(&self.class) > 0);
-        self.worlds
-            .iter_mut()
-            .find(|seen| Rc::ptr_eq(&seen.world, world) || seen.world == *world)
-    }
-
-    fn add(&mut self, seen: Seen) {
-        if self.worlds.len() >= WORLDS_MAX {
-            self.worlds.remove(0);
-        }
-        self.worlds.push(seen);
     }
 }

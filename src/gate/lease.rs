@@ -58,6 +58,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.registration.attach(running);
         self.unnamed_here = false;
         self.fresh = true;
+        self.link_quiet = false;
         self.worker.spares.lend(&mut self.up);
         self.worker.spares.lend(&mut self.outbox);
         self.loan = Some(loan);
@@ -365,7 +366,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 }
 
 /// What ties the session to the link it ran this statement on.
-fn pin(statement: &Statement) -> Option<Pin> {
+pub(super) fn pin(statement: &Statement) -> Option<Pin> {
     let facts = &statement.facts;
     match facts.kind {
         Kind::Notify if statement.normalized.starts_with("listen") => Some(Pin::Listen),

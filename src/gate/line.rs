@@ -8,11 +8,11 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::expected::Run;
-use super::known::World;
+use super::known::{Found, World};
 use super::refuse;
 use super::session::Session;
-use crate::backend::postgres::catalog::{self as resolve, Traces};
-use crate::model::facts::{Class, Handle};
+use crate::backend::postgres::catalog::{self as resolve, Pulse, Traces};
+use crate::model::facts::Handle;
 use crate::model::{
     Analysis, BindValue, Dialect, Effects, Facts, Kind, Problem, Refusal, RequirementKind,
     Statement, Traits, Verdict, refusal::sqlstate,
@@ -63,22 +63,32 @@ pub(super) enum Decided {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// Stage one. None: the text is not what the server would take for text.
-    pub(super) fn analyze(&self, bytes: &[u8]) -> Arc<Analysis> {
+    /// Stage one, and the nanoseconds it took; none for a text that is known.
+    pub(super) fn analyze(&self, bytes: &[u8]) -> (Arc<Analysis>, u64) {
         let lexer = Lexer {
             dialect: Dialect::Postgres,
             standard_strings: self.facts.standard_strings,
             ..Lexer::POSTGRES
         };
-        match std::str::from_utf8(bytes) {
-            Ok(text) if !self.unsafe_encoding => self.worker.analyses.borrow_mut().get(text, lexer),
+        let text = std::str::from_utf8(bytes);
+        if let (Ok(text), false) = (text, self.unsafe_encoding)
+            && let Some(known) = self.worker.analyses.borrow_mut().find(text, lexer)
+        {
+            return (known, 0);
+        }
+        let started = Instant::now();
+        let analysis = match text {
+            Ok(text) if !self.unsafe_encoding => {
+                self.worker.analyses.borrow_mut().read(text, lexer)
+            }
             Err(_) if self.single_byte => {
                 // Every byte is one character; which one does not matter to the lexer.
                 let text: String = bytes.iter().map(|b| char::from(*b)).collect();
                 Arc::new(sql::analyze(&text, lexer))
             }
             _ => Arc::new(unreadable(bytes, self.unsafe_encoding)),
-        }
+        };
+        (analysis, nanos(started))
     }
 
     /// The policies that judge from now on.
@@ -86,21 +96,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.worker.judge.borrow_mut().current()
     }
 
+    /// State of the catalog; asked once for each batch of bytes, not for each message.
+    pub(super) fn pulse(&self) -> Pulse {
+        if let Some(pulse) = self.pulse.get() {
+            return pulse;
+        }
+        let pulse = self.catalog.pulse(self.now());
+        self.pulse.set(Some(pulse));
+        pulse
+    }
+
     /// Where statements run now; the same pointer as long as nothing changed.
     pub(super) fn world(&self) -> Rc<World> {
-        // Asked of the catalog once for each batch of bytes, not for each message.
-        let (epoch, stale) = match self.pulse.get() {
-            Some(pulse) => pulse,
-            None => {
-                let pulse = self.catalog.pulse();
-                self.pulse.set(Some(pulse));
-                pulse
-            }
-        };
+        let pulse = self.pulse();
         let stamp = Stamp {
-            epoch,
+            epoch: pulse.epoch,
             session: self.facts.generation,
-            pending: self.ddl_pending() || stale,
+            pending: self.ddl_pending() || pulse.stale,
             temporary: self.temporary || self.tainted,
         };
         let mut known = self.world.borrow_mut();
@@ -111,7 +123,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let fresh = World {
             catalog: Arc::downgrade(&self.catalog),
-            epoch,
+            epoch: pulse.epoch,
             pending: stamp.pending,
             temporary: stamp.temporary,
             search_path: self.facts.search_path.clone(),
@@ -128,31 +140,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// The statement with the relations that only the catalog knows it touches.
     fn widen(&self, statement: &Arc<Statement>) -> Arc<Statement> {
-        match self.found(statement).0 {
-            Some(class) => Arc::new(statement.reclassed(class)),
+        match &self.found(statement).wider {
+            Some(class) => Arc::new(statement.reclassed(class.clone())),
             None => statement.clone(),
         }
     }
 
     /// What code that the statement can run may leave in the server session.
     pub(super) fn traces_of(&self, statement: &Statement) -> Traces {
-        self.found(statement).1
+        self.found(statement).traces
     }
 
-    fn found(&self, statement: &Statement) -> (Option<Arc<Class>>, Traces) {
+    /// What is known of a statement's class where it runs now.
+    pub(super) fn found(&self, statement: &Statement) -> Rc<Found> {
         let world = self.world();
+        let mut last = self.last_found.borrow_mut();
+        if let Some((class, of, found)) = &*last
+            && Arc::ptr_eq(class, &statement.class)
+            && Rc::ptr_eq(of, &world)
+        {
+            return found.clone();
+        }
         let mut known = self.worker.known.borrow_mut();
-        known.found(&statement.class, &world, || {
-            let Some(snapshot) = self.catalog.snapshot() else {
-                let code = statement.facts.effects.contains(Effects::CODE);
-                let traces = if code { Traces::ANY } else { Traces::default() };
-                return (None, traces);
-            };
-            let resolving = resolving(&world, None);
-            let more = snapshot.beyond(&statement.facts, &resolving);
-            let wider = (!more.is_empty()).then(|| Arc::new(statement.class.widened(more)));
-            (wider, snapshot.leaves_traces(&statement.facts, &resolving))
-        })
+        let found = known.found(&statement.class, &world, || self.find(statement, &world));
+        *last = Some((statement.class.clone(), world, found.clone()));
+        found
+    }
+
+    fn find(&self, statement: &Statement, world: &World) -> Rc<Found> {
+        let Some(snapshot) = self.catalog.snapshot() else {
+            let code = statement.facts.effects.contains(Effects::CODE);
+            let traces = if code { Traces::ANY } else { Traces::default() };
+            return Found::new(None, traces, is_plain(statement, traces));
+        };
+        let resolving = resolving(world, None);
+        let more = snapshot.beyond(&statement.facts, &resolving);
+        let wider = (!more.is_empty()).then(|| Arc::new(statement.class.widened(more)));
+        let traces = snapshot.leaves_traces(&statement.facts, &resolving);
+        Found::new(wider, traces, is_plain(statement, traces))
     }
 
     /// Stage two, the statement behind a name included.
@@ -233,19 +258,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// What a permit needs; worked out once per class of statements, verdict and world.
     pub(super) fn needs(&self, statement: &Arc<Statement>, permit: &Permit) -> Rc<Needs> {
-        let world = self.world();
-        let statement = self.widen(statement);
-        let target = self.behind(&statement.facts);
+        let found = self.found(statement);
         if statement.facts.handle.is_some() {
+            let statement = self.widen(statement);
+            let target = self.behind(&statement.facts);
+            let world = self.world();
             return Rc::new(self.work_out(&statement, permit, target.as_deref(), &world));
         }
-        let verdict = permit.shared_verdict();
-        self.worker
-            .known
-            .borrow_mut()
-            .needs(&statement.class, &world, verdict, || {
-                self.work_out(&statement, permit, None, &world)
-            })
+        found.needs(permit.shared_verdict(), || {
+            self.work_out(&self.widen(statement), permit, None, &self.world())
+        })
     }
 
     fn work_out(
@@ -354,7 +376,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             timings: Timings {
                 analyze_ns: run.spent.0,
                 decide_ns: run.spent.1,
-                execute_ns: run.started.elapsed().as_nanos() as u64,
+                execute_ns: self.now().saturating_duration_since(run.started).as_nanos() as u64,
                 ..Timings::default()
             },
             rows_returned: run.rows,
@@ -374,6 +396,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         }
     }
+}
+
+/// When it has run, nothing about the session or its link is different.
+fn is_plain(statement: &Statement, traces: Traces) -> bool {
+    let facts = &statement.facts;
+    (Effects::READS | Effects::WRITES).contains(facts.effects)
+        && !traces.state
+        && !traces.names
+        && !facts.is_opaque()
+        && facts.control.is_none()
+        && facts.handle.is_none()
+        && facts.settings.is_empty()
+        && super::lease::pin(statement).is_none()
 }
 
 /// What PREPARE in SQL can hold.

@@ -9,7 +9,8 @@
 //! Which file holds what: from the client `client`, `query`, `extended`; from
 //! the server `server`, `complete`; around a statement `held`, `string`, `plan`,
 //! `own`, `refuse`; what is known `names`, `state`, `settings`, `known`, `permit`;
-//! links `begin`, `home`, `lease`, `prepared`; beside statements `hooks`, `cancel`.
+//! links `begin`, `home`, `lease`, `prepared`; beside statements `hooks`, `cancel`,
+//! `signals`.
 //!
 //! Deliberately not here: SQL, wire formats, policies' reasons, sockets.
 //!
@@ -38,6 +39,7 @@ pub mod served;
 mod server;
 pub mod session;
 mod settings;
+mod signals;
 mod spare;
 mod state;
 mod string;
@@ -112,10 +114,13 @@ pub struct Worker {
     pub sessions: Arc<std::sync::atomic::AtomicU64>,
     /// Turns true when sessions should end at their next idle point.
     pub drain: tokio::sync::watch::Receiver<bool>,
+    /// News for all sessions.
+    pub signals: signals::Signals,
 }
 
 impl Worker {
-    /// A worker's share of everything.
+    /// A worker's share of everything. To be called inside a `LocalSet`, where news
+    /// for its sessions is passed on.
     pub fn new(
         judge: Judge,
         recorder: Recorder,
@@ -124,7 +129,8 @@ impl Worker {
         sessions: Arc<std::sync::atomic::AtomicU64>,
         drain: tokio::sync::watch::Receiver<bool>,
     ) -> Rc<Worker> {
-        Rc::new(Worker {
+        let (draining, swaps) = (drain.clone(), judge.swaps());
+        let worker = Rc::new(Worker {
             judge: RefCell::new(judge),
             recorder,
             config,
@@ -138,7 +144,11 @@ impl Worker {
             spares: spare::Spares::default(),
             sessions,
             drain,
-        })
+            signals: signals::Signals::default(),
+        });
+        let news = signals::relay(Rc::downgrade(&worker), draining, swaps);
+        tokio::task::spawn_local(news);
+        worker
     }
 }
 
@@ -148,6 +158,11 @@ impl Worker {
         let outcome = self.judge.borrow_mut().decide(asked);
         self.after_calls(None);
         outcome
+    }
+
+    /// Nanoseconds that decisions took since the last call; remembered ones take none.
+    fn take_spent(&self) -> u64 {
+        self.judge.borrow_mut().take_spent()
     }
 
     /// Counts what policies were asked, and records what they did wrong.

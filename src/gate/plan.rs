@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::Error;
 use super::held::Verified;
 use super::hooks;
+use super::known::Planned;
 use super::own::Answer;
 use super::session::Session;
 use crate::model::{BindValue, Refusal, Statement, refusal::sqlstate};
@@ -110,11 +111,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         permit: &Permit,
         bound: Option<(&[u32], usize)>,
     ) -> bool {
+        let (types, count) = bound.unwrap_or((&[], 0));
+        let planned = Planned {
+            epoch: self.pulse().plan_epoch,
+            settings: self.plan_settings(),
+            kinds: statement.kinds,
+            count,
+        };
+        let (found, verdict) = (self.found(statement), permit.shared_verdict());
+        if found.is_planned(verdict, &planned, types) {
+            return true;
+        }
+        let good = self.was_good(statement, permit, types, count);
+        // Not with a reading older than what the numbers were told by.
+        if good
+            && planned.kinds.are_known()
+            && self.catalog.pulse(self.now()).plan_epoch == planned.epoch
+        {
+            found.note_planned(verdict, planned, types);
+        }
+        good
+    }
+
+    fn was_good(
+        &self,
+        statement: &Statement,
+        permit: &Permit,
+        types: &[u32],
+        count: usize,
+    ) -> bool {
         // A policy that wants to see the plan is the judge of it, not the numbers.
         if self.worker.judge.borrow().wants_plan(permit) {
             return false;
         }
-        let (types, count) = bound.unwrap_or((&[], 0));
         let values: Vec<BindValue> = (0..count)
             .map(|at| BindValue {
                 type_oid: types.get(at).copied().unwrap_or(0),

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::Error;
 use super::client::{Job, Took};
 use super::expected::{Expected, Run, Statements};
-use super::line::{Decided, Needs, nanos};
+use super::line::{Decided, Needs};
 use super::refuse;
 use super::session::Session;
 use crate::model::facts::{Control, Handle};
@@ -21,10 +21,8 @@ use crate::wire::postgres::message;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn on_query(&mut self, size: usize) -> Result<Took, Error> {
-        let started = self.now();
         let text = message::query(&self.inbox[HEADER..size]).map_err(Error::Client)?;
-        let analysis = self.analyze(text);
-        let analyzed = nanos(started);
+        let (analysis, analyzed) = self.analyze(text);
         if self.home.is_shared() {
             // A simple Query ends the unnamed statement (55.2.2).
             self.unnamed_here = false;
@@ -50,7 +48,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some((statements, needs)) = decided else {
             return Ok(Took::Done);
         };
-        let spent = (analyzed, nanos(started).saturating_sub(analyzed));
+        let spent = (analyzed, self.worker.take_spent());
         // Before the rates: what is refused is not charged.
         if let Some((statement, refused)) = self.hides_names(&statements) {
             self.refuse_simple(&analysis.text, &statement, &refused);
@@ -86,7 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let countable =
             !returned || (statements.len() == 1 && needs[0].limits.read_only && self.executed == 0);
         if free && countable {
-            let mut run = Run::new(Statements::Many(statements), true, spent);
+            let mut run = Run::new(Statements::Many(statements), true, spent, self.now());
             if counted.is_some() {
                 self.watched += 1;
                 run.watching += 1;
@@ -146,6 +144,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// A statement goes to the server.
     pub(super) fn note_sent(&mut self, statement: &Statement) {
+        if self.found(statement).plain {
+            return;
+        }
         self.note_names(statement);
         self.fence |= self.moves_names(statement);
     }
@@ -194,6 +195,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Whether names may mean something else, or text be read otherwise, behind this statement.
     pub(super) fn moves_names(&self, statement: &Statement) -> bool {
+        if self.found(statement).plain {
+            return false;
+        }
         let target = self.behind(&statement.facts);
         let mut all = std::iter::once(statement).chain(target.as_deref());
         all.any(|statement| {

@@ -18,18 +18,21 @@ use super::expected::Queue;
 use super::home::Home;
 use super::home::Pin as Pinned;
 use super::hooks::Admission;
-use super::known::World;
+use super::known::{Found, World};
 use super::line::Stamp;
 use super::names::Names;
 use super::settings::Settings;
+use super::signals::Listening;
 use super::{Error, Worker};
-use crate::backend::postgres::catalog::Catalog;
+use crate::backend::postgres::catalog::{Catalog, Pulse};
 use crate::backend::postgres::link::About;
 use crate::backend::postgres::login::Target;
 use crate::backend::postgres::pool::{LinkPool, Loan};
 use crate::config::{Limits, User};
+use crate::model::facts::Class;
 use crate::model::{Client, SessionFacts, TransactionState, UserMessage};
 use crate::safety::limit::Ledger;
+use crate::safety::rate::Held;
 use crate::wire::postgres::encode;
 
 /// Bytes waiting for a slow reader before the gate stops reading the other side.
@@ -131,8 +134,14 @@ pub struct Session<S> {
     pub(super) own_block: bool,
     /// A transaction block is open, as far as command tags tell.
     pub(super) in_block: bool,
+    /// When this batch of bytes came; none: nobody has looked yet.
+    pub(super) moment: Cell<Option<Instant>>,
     /// State of the catalog in this batch of bytes; none: to be asked.
-    pub(super) pulse: Cell<Option<(u64, bool)>>,
+    pub(super) pulse: Cell<Option<Pulse>>,
+    /// What was found out last about a class of statements.
+    pub(super) last_found: RefCell<Option<(Arc<Class>, Rc<World>, Rc<Found>)>>,
+    /// Cells of the rates charged before.
+    pub(super) rates: Held,
     /// Where names are looked up, as last worked out.
     pub(super) world: RefCell<Option<(Stamp, Rc<World>)>>,
     /// Code ran that may have changed names behind the gate's back.
@@ -162,6 +171,10 @@ pub struct Session<S> {
     pub(super) draining: bool,
     /// The policies have changed since they were asked about this client.
     pub(super) outdated: bool,
+    /// The last news that was heard.
+    pub(super) heard: u64,
+    /// The link was found to have nothing to read since the task woke; it will wake it.
+    pub(super) link_quiet: bool,
 }
 
 /// Where a session's links come from.
@@ -202,33 +215,25 @@ impl Cancel for About {
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Serves until the client leaves or the gate drains.
     pub(super) async fn run(&mut self, mut admission: Admission) -> Result<(), Error> {
-        let mut drain = self.worker.drain.clone();
-        // Watches for a swap of the policies; `admission` itself is what they were asked.
-        let mut swaps = admission.clone();
+        let (worker, id) = (self.worker.clone(), self.id);
+        let _listening = poll_fn(|cx| Poll::Ready(Listening::begin(&worker, id, cx.waker()))).await;
         loop {
-            let step = tokio::select! {
-                biased;
-                step = poll_fn(|cx| self.poll_move(cx, Mode::Serve)) => step?,
-                _ = drain.wait_for(|drain| *drain), if !self.draining => {
-                    self.draining = true;
-                    continue;
+            let step = poll_fn(|cx| {
+                if self.heard != worker.signals.count() {
+                    self.heard = worker.signals.count();
+                    self.draining |= worker.signals.is_draining();
+                    self.outdated |= admission.is_outdated();
                 }
-                () = swaps.outdated(), if !self.outdated => {
-                    self.outdated = true;
-                    continue;
-                }
-            };
-            match step {
+                self.poll_move(cx, Mode::Serve)
+            });
+            match step.await? {
                 Step::Job(job) => self.do_job(*job).await?,
                 Step::Overflow => self.stop_statement().await?,
                 Step::Acquire => self.acquire().await?,
                 Step::Tidy => self.tidy().await?,
                 Step::Settled => {}
                 Step::Drained if self.draining => return Err(Error::Draining),
-                Step::Drained => {
-                    self.stay(&mut admission)?;
-                    swaps = admission.clone();
-                }
+                Step::Drained => self.stay(&mut admission)?,
                 Step::Goodbye => return Ok(()),
             }
         }
@@ -290,8 +295,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         mode: Mode,
     ) -> Poll<Result<Step, Error>> {
         self.pulse.set(None);
+        self.moment.set(None);
+        self.link_quiet = false;
+        let mut client_quiet = false;
         loop {
-            if let Some(step) = self.on_server_bytes()? {
+            if (!self.down.is_empty() || self.queue.starts_with_given())
+                && let Some(step) = self.on_server_bytes()?
+            {
                 return Poll::Ready(Ok(step));
             }
             if mode == Mode::Settle && self.queue.is_empty() {
@@ -300,7 +310,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if self.wants_tidying(mode) {
                 return Poll::Ready(Ok(Step::Tidy));
             }
-            if let Some(step) = self.on_client_bytes(mode)? {
+            if !self.inbox.is_empty()
+                && let Some(step) = self.on_client_bytes(mode)?
+            {
                 return Poll::Ready(Ok(step));
             }
             // Answers of the gate's own wait for nobody when they come first.
@@ -311,14 +323,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if self.client_gone && self.queue.is_empty() {
                 return Poll::Ready(Ok(Step::Goodbye));
             }
-            if self.outbox.len() < HIGH_WATER {
-                progress |= self.read_link(cx)?;
+            // A side that had nothing to say wakes the task when it has: it is asked once.
+            if !self.link_quiet && self.outbox.len() < HIGH_WATER {
+                let read = self.read_link(cx)?;
+                self.link_quiet = !read;
+                progress |= read;
             }
-            if !self.client_gone
+            if !client_quiet
+                && !self.client_gone
                 && self.up.len() < HIGH_WATER
-                && self.inbox.len() < HIGH_WATER.max(self.wanted())
+                && (self.inbox.len() < HIGH_WATER || self.inbox.len() < self.wanted())
             {
-                progress |= self.read_client(cx)?;
+                let read = self.read_client(cx)?;
+                client_quiet = !read;
+                progress |= read;
             }
             if !progress {
                 if (self.draining || self.outdated) && mode == Mode::Serve && self.is_idle() {
@@ -416,9 +434,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         result
     }
 
-    /// Now, for timings.
+    /// Now: looked at once for each batch of bytes.
     pub(super) fn now(&self) -> Instant {
-        Instant::now()
+        self.moment.get().unwrap_or_else(|| {
+            let now = Instant::now();
+            self.moment.set(Some(now));
+            now
+        })
     }
 }
 

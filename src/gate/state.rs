@@ -78,6 +78,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some((statement, _)) = run.statements.get(run.at) else {
             return;
         };
+        if self.found(statement).plain {
+            return;
+        }
         let statement = statement.clone();
         let facts = &statement.facts;
         // EXECUTE and FETCH do what the statement behind the name does.

@@ -40,7 +40,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Verified::Failed(body) => return self.fail_query(&body).await,
             }
         }
-        let mut run = Run::new(Statements::Many(statements.clone()), true, spent);
+        let mut run = Run::new(
+            Statements::Many(statements.clone()),
+            true,
+            spent,
+            self.now(),
+        );
         self.set_limits(&mut run, needs);
         let counted = needs
             .iter()

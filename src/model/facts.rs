@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use super::code::{Access, Dialect, Effects, Kind, Predicate, Traits, Via};
+use super::literal::{Kinds, Literal};
 
 /// One relation a statement names, with what it does to it.
 ///
@@ -50,17 +51,6 @@ pub struct Setting {
     pub value: Option<Arc<str>>,
     /// SET LOCAL, or set_config with `true`.
     pub local: bool,
-}
-
-/// A constant written in the text.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Literal {
-    /// Bytes of the whole text, quotes included.
-    pub span: Range<usize>,
-    /// The value without quotes and with escapes resolved; numbers as written.
-    pub value: Arc<str>,
-    /// True for every kind of string constant.
-    pub string: bool,
 }
 
 /// Why a text or a statement could not be fully understood.
@@ -263,6 +253,8 @@ pub struct Statement {
     pub span: Range<usize>,
     /// Everything that does not depend on constants.
     pub class: Arc<Class>,
+    /// Kinds of its constants.
+    pub kinds: Kinds,
     /// Constants in order of appearance; `sql::literals` reads them on first demand.
     pub literals: OnceLock<Arc<[Literal]>>,
     /// Built on first demand, shared by all policies.
@@ -338,6 +330,7 @@ impl Statement {
             text: text.into(),
             span,
             class,
+            kinds: Kinds::UNKNOWN,
             literals: OnceLock::new(),
             ast: OnceLock::new(),
         }
@@ -346,6 +339,7 @@ impl Statement {
     /// The same text with another class: what is known about it has grown.
     pub fn reclassed(&self, class: Arc<Class>) -> Statement {
         Statement {
+            kinds: self.kinds,
             literals: self.literals.clone(),
             ..Statement::new(self.text.clone(), self.span.clone(), class)
         }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use tokio::sync::watch;
 
@@ -97,6 +98,7 @@ pub struct Judge {
     known: hashbrown::HashMap<(usize, usize), KnownChain, rustc_hash::FxBuildHasher>,
     impurities: u64,
     until_check: u32,
+    spent_ns: u64,
 }
 
 impl Judge {
@@ -114,6 +116,7 @@ impl Judge {
             known: hashbrown::HashMap::default(),
             impurities: 0,
             until_check: CHECK_EVERY,
+            spent_ns: 0,
         }
     }
 
@@ -135,6 +138,11 @@ impl Judge {
     /// What policies did wrong since the last call, whatever became of the statement.
     pub fn take_faults(&mut self) -> Vec<(Arc<str>, Fault)> {
         std::mem::take(&mut self.faults)
+    }
+
+    /// Nanoseconds that decisions took since the last call; remembered ones take none.
+    pub fn take_spent(&mut self) -> u64 {
+        std::mem::take(&mut self.spent_ns)
     }
 
     /// Counters of this worker.
@@ -168,7 +176,10 @@ impl Judge {
             self.check_sometimes(&decided, asked, &view);
             return outcome(decided, asked, true);
         }
+        let started = Instant::now();
         let (decided, calls) = self.judge_chain(chain, asked, &view, &key);
+        let spent = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.spent_ns = self.spent_ns.saturating_add(spent);
         outcome(decided, asked, !calls)
     }
 

@@ -58,9 +58,9 @@ fn texts<'v>(view: &View<'v>) -> impl Iterator<Item = &'v [u8]> {
     literals.chain(values)
 }
 
-/// Most statements hold none, and then nothing is read again.
+/// Most statements hold no strings, and then nothing is read again.
 fn known_literals(statement: &Statement) -> &[Literal] {
-    if statement.facts.has_literals {
+    if statement.facts.has_literals && statement.kinds.may_hold_text() {
         crate::sql::literals(statement)
     } else {
         &[]

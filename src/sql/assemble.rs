@@ -7,8 +7,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::model::facts::{Class, Handle};
-use crate::model::{Analysis, BindValue, Effects, Facts, FunctionUse, Kind, Literal, Predicate};
-use crate::model::{Problem, Relation, Statement, Traits, Via};
+use crate::model::{Analysis, BindValue, Effects, Facts, FunctionUse, Kind, Kinds, Literal};
+use crate::model::{Predicate, Problem, Relation, Statement, Traits, Via};
 
 use super::Lexer;
 use super::builtin;
@@ -253,7 +253,10 @@ fn build(text: &Text<'_>, range: Range<usize>, mut facts: Facts, extra: Traits) 
         origins: Box::default(),
     };
     let own = text.source.get(start..end).unwrap_or("");
-    let statement = Statement::new(own, start..end, Arc::new(class));
+    let statement = Statement {
+        kinds: Kinds::of(&literals),
+        ..Statement::new(own, start..end, Arc::new(class))
+    };
     let _ = statement.literals.set(literals);
     statement
 }

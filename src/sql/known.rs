@@ -11,7 +11,7 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::model::facts::Class;
-use crate::model::{Analysis, Statement};
+use crate::model::{Analysis, Kinds, Statement};
 
 use super::{Lexer, shape};
 
@@ -27,26 +27,43 @@ const BYTES_MAX: usize = 4 << 20;
 pub struct Analyses {
     texts: Shelf<Arc<Analysis>>,
     classes: Shelf<Arc<Class>>,
+    /// What the scanner made of the text asked for last, if it took it.
     key: String,
+    scanned: bool,
 }
 
 impl Analyses {
     /// As [`super::analyze`], from memory where possible.
     pub fn get(&mut self, text: &str, lexer: Lexer) -> Arc<Analysis> {
+        match self.find(text, lexer) {
+            Some(known) => known,
+            None => self.read(text, lexer),
+        }
+    }
+
+    /// The analysis of a text that is known, or whose class is.
+    pub fn find(&mut self, text: &str, lexer: Lexer) -> Option<Arc<Analysis>> {
+        self.scanned = false;
         if text.len() > TEXT_BYTES_MAX {
-            return Arc::new(super::analyze(text, lexer));
+            return None;
         }
         if let Some(known) = self.texts.get(text, lexer) {
-            return known.clone();
+            return Some(known.clone());
         }
         // A text without masked constants is worth keeping as it is.
-        let scanned = shape::scan(text, lexer, &mut self.key) && shape::is_masked(&self.key);
-        if scanned && let Some(class) = self.classes.get(&self.key, lexer) {
-            return Arc::new(of_class(text, class.clone()));
-        }
+        let kinds = shape::scan(text, lexer, &mut self.key);
+        let kinds = kinds.filter(|_| shape::is_masked(&self.key))?;
+        self.scanned = true;
+        let class = self.classes.get(&self.key, lexer)?;
+        Some(Arc::new(of_class(text, class.clone(), kinds)))
+    }
+
+    /// Reads a text of which [`Analyses::find`] knew nothing, just now.
+    pub fn read(&mut self, text: &str, lexer: Lexer) -> Arc<Analysis> {
         let analysis = Arc::new(super::analyze(text, lexer));
         match &analysis.statements[..] {
-            [only] if scanned && is_plain(&analysis, only) => {
+            _ if text.len() > TEXT_BYTES_MAX => {}
+            [only] if self.scanned && is_plain(&analysis, only) => {
                 self.classes.put(&self.key, lexer, only.class.clone());
             }
             _ => self.texts.put(text, lexer, analysis.clone()),
@@ -78,7 +95,7 @@ fn is_plain(analysis: &Analysis, statement: &Statement) -> bool {
 
 /// The analysis of a text whose class is known. The scanner takes only single
 /// statements that begin at once, with nothing but space and `;` behind them.
-fn of_class(text: &str, class: Arc<Class>) -> Analysis {
+fn of_class(text: &str, class: Arc<Class>, kinds: Kinds) -> Analysis {
     let end = text.trim_end_matches([' ', '\t', '\n', '\r', ';']).len();
     let whole: Arc<str> = Arc::from(text);
     let own = if end == text.len() {
@@ -86,9 +103,13 @@ fn of_class(text: &str, class: Arc<Class>) -> Analysis {
     } else {
         Arc::from(&text[..end])
     };
+    let statement = Statement {
+        kinds,
+        ..Statement::new(own, 0..end, class)
+    };
     Analysis {
         text: whole,
-        statements: vec![Arc::new(Statement::new(own, 0..end, class))],
+        statements: vec![Arc::new(statement)],
         problem: None,
     }
 }
@@ -163,12 +184,13 @@ mod tests {
         let mut all = format!("{:?} ", analysis.problem);
         for statement in &analysis.statements {
             all.push_str(&format!(
-                "{:?} {:?} {:?} {:?} {:?}; ",
+                "{:?} {:?} {:?} {:?} {:?} {:?}; ",
                 statement.text,
                 statement.span,
                 statement.normalized,
                 statement.facts,
                 literals(statement),
+                statement.kinds,
             ));
         }
         all

@@ -6,7 +6,7 @@
 //! in full. Equal output means equal facts, literal values and spans excepted;
 //! the same rules as in `normalize`, kept in step by a property test.
 
-use crate::model::Dialect;
+use crate::model::{Dialect, Kinds, LiteralKind};
 
 use super::Lexer;
 use super::lex::Kw;
@@ -55,6 +55,8 @@ struct Scan<'a> {
     row_closed: bool,
     /// A sign was read and the number follows.
     signed: bool,
+    /// Kinds of the constants so far, masked or not.
+    kinds: Kinds,
     /// UPDATE: whether SET's assignments are being read; none for other verbs.
     assigns: Option<bool>,
 }
@@ -64,14 +66,15 @@ const LIST: u8 = 2;
 const ROW: u8 = 4;
 const MASKED: u8 = 8;
 
-/// Writes the key of `text` to `out`. False: step aside and read the text in full.
-pub fn scan(text: &str, lexer: Lexer, out: &mut String) -> bool {
+/// Writes the key of `text` to `out`, and gives the kinds of its constants.
+/// None: step aside and read the text in full.
+pub fn scan(text: &str, lexer: Lexer, out: &mut String) -> Option<Kinds> {
     out.clear();
     if lexer.dialect != Dialect::Postgres
         || !lexer.standard_strings
         || text.len() > lexer.text_bytes_max
     {
-        return false;
+        return None;
     }
     out.reserve(text.len());
     let mut scan = Scan {
@@ -85,12 +88,17 @@ pub fn scan(text: &str, lexer: Lexer, out: &mut String) -> bool {
         odd: 0,
         row_closed: false,
         signed: false,
+        kinds: Kinds::NONE,
         assigns: text
             .get(..6)
             .is_some_and(|verb| verb.eq_ignore_ascii_case("update"))
             .then_some(false),
     };
-    scan.starts_plain() && scan.run(text).is_some()
+    if !scan.starts_plain() {
+        return None;
+    }
+    scan.run(text)?;
+    Some(scan.kinds)
 }
 
 /// Whether the key stands for more than one text.
@@ -394,10 +402,12 @@ impl Scan<'_> {
         if is_word(self.peek(0)) || self.peek(0) == b'.' {
             return None;
         }
+        let written = text.get(start..self.at)?;
+        self.kinds.push(LiteralKind::of_number(written));
         if self.masks() {
             self.out.push(NUMBER);
         } else {
-            self.out.push_str(text.get(start..self.at)?);
+            self.out.push_str(written);
         }
         self.before = Before::Other;
         Some(())
@@ -417,6 +427,7 @@ impl Scan<'_> {
         if self.next_is(|byte| byte == b'\'', |_| false) {
             return None;
         }
+        self.kinds.push(LiteralKind::Text);
         if self.masks() {
             self.out.push(STRING);
         } else {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 
-use crate::model::{BindValue, Literal};
+use crate::model::{BindValue, Literal, LiteralKind};
 
 use super::PlanMeasures;
 
@@ -35,29 +35,6 @@ pub struct PlanAsked<'a> {
     pub values: &'a [BindValue],
 }
 
-/// What kind of constant it is: `5`, `5000000000`, `5.0` and `'5'` get different types, so different plans.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Class {
-    Text,
-    Int4,
-    Int8,
-    Numeric,
-}
-
-impl Class {
-    fn of(literal: &Literal) -> Class {
-        if literal.string {
-            Class::Text
-        } else if literal.value.parse::<i32>().is_ok() {
-            Class::Int4
-        } else if literal.value.parse::<i64>().is_ok() {
-            Class::Int8
-        } else {
-            Class::Numeric
-        }
-    }
-}
-
 struct Entry {
     hash: u64,
     normalized: Box<str>,
@@ -65,7 +42,7 @@ struct Entry {
     search_path: Option<Box<[Arc<str>]>>,
     settings: u64,
     plan_epoch: u64,
-    classes: Box<[Class]>,
+    classes: Box<[LiteralKind]>,
     types: Box<[u32]>,
     values: Option<Values>,
     measures: Arc<PlanMeasures>,
@@ -88,7 +65,7 @@ impl PlanAsked<'_> {
         self.role.hash(&mut state);
         (self.settings, self.plan_epoch, with_values).hash(&mut state);
         for literal in self.literals {
-            Class::of(literal).hash(&mut state);
+            literal.kind().hash(&mut state);
             if with_values {
                 literal.value.hash(&mut state);
             }
@@ -111,7 +88,7 @@ impl PlanAsked<'_> {
             && self
                 .literals
                 .iter()
-                .map(Class::of)
+                .map(Literal::kind)
                 .eq(entry.classes.iter().copied())
             && self
                 .values
@@ -169,7 +146,7 @@ impl PlanAsked<'_> {
             search_path: self.search_path.map(Box::from),
             settings: self.settings,
             plan_epoch: self.plan_epoch,
-            classes: self.literals.iter().map(Class::of).collect(),
+            classes: self.literals.iter().map(Literal::kind).collect(),
             types: self.values.iter().map(|value| value.type_oid).collect(),
             values: (!reusable).then(values),
             measures,

@@ -40,6 +40,10 @@ pub(super) struct Cell {
 impl Cell {
     /// Brings what was spent under another quota to the same share of this one.
     pub(super) fn adopt(&self, quota: Quota, now: u64) {
+        // Nearly always: no locked instruction for it.
+        if self.depth.load(Ordering::Acquire) == quota.depth {
+            return;
+        }
         let old = self.depth.swap(quota.depth, Ordering::AcqRel);
         if old == quota.depth || old == 0 {
             return;

@@ -25,7 +25,7 @@ pub(super) enum Class {
 }
 
 impl Class {
-    fn of(kind: Kind) -> Class {
+    pub(super) fn of(kind: Kind) -> Class {
         match kind {
             Kind::Select | Kind::Explain | Kind::Declare | Kind::Fetch | Kind::Show => Class::Read,
             Kind::Insert

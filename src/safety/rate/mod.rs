@@ -2,7 +2,8 @@
 //!
 //! GCRA, the leaky bucket that needs one number per key: the *theoretical
 //! arrival time*, when the cell is empty again. One atomic per cell, found in a
-//! sharded table; a shard's lock is held only for the look-up.
+//! sharded table; a shard's lock is held only for the look-up, and a session that
+//! has looked keeps what it found ([`Held`]).
 //!
 //! Cells are keyed by (database, policy, bucket, dimensions), never by the
 //! quota, so they survive reloads: a changed quota keeps the share that was
@@ -13,6 +14,7 @@
 //! remember, then all new keys of a bucket share one overflow cell.
 
 mod cell;
+mod held;
 mod key;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +23,8 @@ use std::time::{Duration, Instant};
 use crate::model::refusal::sqlstate;
 use crate::model::{Client, Kind, Refusal, Requirement, RequirementKind, SessionFacts};
 
-use cell::{Cell, Quota, Shard};
+use cell::{Cell, Shard};
+pub use held::Held;
 use key::{Asked, KeyRef, dimensions};
 
 /// Most keys held at once, in all buckets together.
@@ -105,39 +108,8 @@ impl Rates {
         asked: &Asked<'_>,
         now: u64,
     ) -> Result<(), Refusal> {
-        let mut held: Vec<(Arc<Cell>, Quota, &Requirement)> = Vec::new();
-        for requirement in requirements {
-            let RequirementKind::Rate {
-                bucket,
-                by,
-                burst,
-                period_ms,
-            } = &requirement.kind
-            else {
-                continue;
-            };
-            let quota = Quota::new(*burst, *period_ms);
-            let key = asked.key(&requirement.policy, bucket, *by);
-            let Some(cell) = self.cell(&key, now) else {
-                return Err(no_room(requirement));
-            };
-            cell.adopt(quota, now);
-            if let Some(wait) = cell.peek(quota, now) {
-                return Err(refusal(requirement, wait));
-            }
-            held.push((cell, quota, requirement));
-        }
-        for (index, (cell, quota, requirement)) in held.iter().enumerate() {
-            let Err(wait) = cell.charge(*quota, now) else {
-                continue;
-            };
-            // Somebody was quicker between the check and the charge.
-            for (cell, quota, _) in &held[..index] {
-                cell.refund(*quota);
-            }
-            return Err(refusal(requirement, wait));
-        }
-        Ok(())
+        let cells = self.cells(requirements, asked, now)?;
+        held::charge(requirements, &cells, now)
     }
 
     /// The key's cell, a new one if there is room, else the bucket's shared one.

@@ -69,6 +69,17 @@ pub struct View {
     pub stale: bool,
 }
 
+/// The current reading, by numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pulse {
+    /// Number of the reading of definitions; 0: none yet.
+    pub epoch: u64,
+    /// Number of the reading of statistics.
+    pub plan_epoch: u64,
+    /// The reading may not know all definitions.
+    pub stale: bool,
+}
+
 /// The catalog of one database, shared by all sessions.
 pub struct Catalog {
     pool: Pool,
@@ -78,6 +89,8 @@ pub struct Catalog {
     noted: AtomicU64,
     /// How many of them the current snapshot is sure to know.
     covered: AtomicU64,
+    /// Epochs of the current snapshot, for definitions and for plans: set after it.
+    epochs: (AtomicU64, AtomicU64),
     /// When the digest was last confirmed, in milliseconds since `start`; 0: never.
     confirmed: AtomicU64,
     failing: AtomicBool,
@@ -120,6 +133,7 @@ impl Catalog {
             current: ArcSwapOption::empty(),
             noted: AtomicU64::new(0),
             covered: AtomicU64::new(0),
+            epochs: Default::default(),
             confirmed: AtomicU64::new(0),
             failing: AtomicBool::new(false),
             start: Instant::now(),
@@ -137,19 +151,22 @@ impl Catalog {
     /// The last reading, and whether it can be relied on.
     pub fn view(&self) -> View {
         // The order matters: a snapshot taken after the check is at least as new.
-        let stale = self.is_stale();
+        let stale = self.is_stale(Instant::now());
         View {
             snapshot: self.snapshot(),
             stale,
         }
     }
 
-    /// Number of the current reading (0: none yet), and whether it can be
-    /// relied on: what [`Catalog::view`] says, without taking hold of it.
-    pub fn pulse(&self) -> (u64, bool) {
-        let stale = self.is_stale();
-        let epoch = self.current.load().as_ref().map_or(0, |now| now.epoch);
-        (epoch, stale)
+    /// What [`Catalog::view`] says, without taking hold of it.
+    pub fn pulse(&self, now: Instant) -> Pulse {
+        let stale = self.is_stale(now);
+        Pulse {
+            // Whoever sees an epoch here finds a snapshot at least as new.
+            epoch: self.epochs.0.load(Ordering::Acquire),
+            plan_epoch: self.epochs.1.load(Ordering::Acquire),
+            stale,
+        }
     }
 
     /// A definition goes by. Call it before the statement is sent, and again when
@@ -163,7 +180,7 @@ impl Catalog {
     pub async fn fresh(&self, wait: Duration) -> View {
         let mut readings = self.readings.subscribe();
         let settled = async {
-            while self.is_stale() || self.current.load().is_none() {
+            while self.is_stale(Instant::now()) || self.current.load().is_none() {
                 self.wake.notify_one();
                 if readings.changed().await.is_err() {
                     return;
@@ -245,18 +262,20 @@ impl Catalog {
         snapshot.plan_epoch = plan_epoch + 1;
         transaction.commit().await?;
         *known = digests;
+        let (epoch, plan_epoch) = (snapshot.epoch, snapshot.plan_epoch);
         self.current.store(Some(Arc::new(snapshot)));
+        self.epochs.0.store(epoch, Ordering::Release);
+        self.epochs.1.store(plan_epoch, Ordering::Release);
         Ok(())
     }
 
-    fn is_stale(&self) -> bool {
+    fn is_stale(&self, now: Instant) -> bool {
         if self.covered.load(Ordering::Acquire) != self.noted.load(Ordering::Acquire) {
             return true;
         }
         let confirmed = self.confirmed.load(Ordering::Acquire);
-        let age = self
-            .start
-            .elapsed()
+        let age = now
+            .saturating_duration_since(self.start)
             .saturating_sub(Duration::from_millis(confirmed));
         confirmed == 0 || age > self.pace.stale_after
     }

@@ -36,7 +36,7 @@ mod walk;
 pub use body::Traces;
 pub use counter::{COUNTER_COLUMNS, Counter, counter_query, parse_counter};
 pub use digest::epoch_query;
-pub use live::{Catalog, Error, Pace, View};
+pub use live::{Catalog, Error, Pace, Pulse, View};
 pub use matching::Matched;
 pub use reach::{Reach, World};
 pub use snapshot::{
