@@ -8,9 +8,7 @@ use std::hint::black_box;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use portcullis::config::{
-    AnalysisConfig, Config, Limits, LogConfig, Mode, OnFault, OpaqueMode, Plugin, PolicyConfig,
-};
+use portcullis::config::{Config, LogConfig, Mode, OnFault, OpaqueMode, Plugin, PolicyConfig};
 use portcullis::model::facts::{Class, Facts, Relation, Statement};
 use portcullis::model::{
     Access, BindValue, Client, Dialect, Effects, Kind, Predicate, SessionFacts, Traits, Via,
@@ -220,30 +218,14 @@ fn config(settings: &[(&str, String)], state: &std::path::Path) -> Config {
         except_users: Vec::new(),
     };
     Config {
-        path: None,
         listen: Vec::new(),
-        databases: Vec::new(),
-        users: Vec::new(),
         policies: settings.iter().map(policy).collect(),
-        analysis: AnalysisConfig {
-            opaque: OpaqueMode::Refuse,
-            text_bytes_max: 1 << 20,
-        },
-        admin: None,
         log: LogConfig {
-            json: false,
-            level: "info".into(),
             statements: false,
-        },
-        limits: Limits {
-            clients_max: 1,
-            message_bytes_max: 1 << 20,
-            prepared_max: 1,
-            login_timeout: Duration::from_secs(1),
-            drain_timeout: Duration::from_secs(1),
+            ..LogConfig::default()
         },
         workers: 1,
         state_dir: Some(state.to_path_buf()),
-        warnings: Vec::new(),
+        ..Config::default()
     }
 }

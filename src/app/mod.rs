@@ -143,6 +143,7 @@ impl App {
             telemetry: telemetry.clone(),
             rates: Arc::new(Rates::new()),
             cancels: Arc::default(),
+            attempts: Arc::default(),
             backends: databases.current(),
             doors,
             drain: draining,

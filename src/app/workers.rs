@@ -12,6 +12,7 @@ use tokio::task::LocalSet;
 
 use crate::app::doors::Doors;
 use crate::config::Config;
+use crate::frontend::postgres::attempts::Attempts;
 use crate::frontend::postgres::{Door, serve};
 use crate::gate::cancel::Cancels;
 use crate::gate::{Backends, Worker};
@@ -33,6 +34,8 @@ pub struct Shared {
     pub rates: Arc<Rates>,
     /// Cancel keys.
     pub cancels: Arc<Cancels>,
+    /// Failed logins of late.
+    pub attempts: Arc<Attempts>,
     /// Databases.
     pub backends: Arc<ArcSwap<Backends>>,
     /// TLS and lists of the doors, swapped on reload.
@@ -130,6 +133,7 @@ async fn one(accepted: Accepted, shared: Shared, worker: Rc<Worker>) {
         config: shared.config.load_full(),
         cancels: shared.cancels.clone(),
         seed: shared.seed,
+        attempts: shared.attempts.clone(),
         tls: entrance.tls.clone(),
         gates: entrance.gates.clone(),
     };

@@ -12,7 +12,7 @@ use super::source::Source;
 use super::values::{self, Surroundings};
 use super::{
     AnalysisConfig, Backend, Config, Database, Limits, LogConfig, OpaqueMode, Pool, PoolMode,
-    Secret, listen, policies, reference, tls, users,
+    Secret, auth, listen, policies, reference, tls, users,
 };
 
 /// Largest configuration file that is read.
@@ -135,13 +135,15 @@ fn syntax(error: &toml::de::Error, source: Source<'_>) -> Diagnostic {
 fn read_top(top: Table<'_>, surroundings: Surroundings<'_>) -> Config {
     let databases = databases(top, surroundings);
     let doors = listen::read(top, surroundings);
-    let users = users::read(top, surroundings, &databases, &doors);
+    let auth = auth::read(top);
+    let users = users::read(top, surroundings, &databases, &doors, auth.is_some());
     Config {
         path: None,
         warnings: Vec::new(),
         listen: doors,
         databases,
         users,
+        auth,
         policies: policies::read(top, surroundings),
         analysis: analysis(top),
         admin: top
@@ -339,6 +341,12 @@ fn limits(top: Table<'_>) -> Limits {
         login_timeout: table
             .duration("login_timeout")
             .unwrap_or(default.login_timeout),
+        logins_failed_max: table
+            .number("logins_failed_max", 0..=1000)
+            .unwrap_or(default.logins_failed_max),
+        logins_failed_window: table
+            .duration("logins_failed_window")
+            .unwrap_or(default.logins_failed_window),
         drain_timeout: table
             .duration("drain_timeout")
             .unwrap_or(default.drain_timeout),

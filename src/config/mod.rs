@@ -5,6 +5,7 @@
 //!
 //! Read [`Config`] first, then [`load()`].
 
+pub mod auth;
 mod diagnostic;
 mod listen;
 mod load;
@@ -21,6 +22,7 @@ pub mod tls;
 mod users;
 mod values;
 
+pub use auth::{AuthRule, Method};
 pub use diagnostic::{Diagnostic, Level, Place, nearest};
 pub use listen::{Endpoint, Gates, Listen, Protocol, UnixAddress};
 pub use load::{load, load_without_secrets, parse, read};
@@ -71,6 +73,8 @@ pub struct Config {
     pub databases: Vec<Arc<Database>>,
     /// Users that may log in.
     pub users: Vec<Arc<User>>,
+    /// Rules about who proves what; none: each user's own method.
+    pub auth: Option<Vec<AuthRule>>,
     /// Policies in order, default ones that were not mentioned included.
     pub policies: Vec<PolicyConfig>,
     /// How the gate treats what it cannot read.
@@ -107,6 +111,7 @@ impl Default for Config {
             listen: vec![Listen::default()],
             databases: Vec::new(),
             users: Vec::new(),
+            auth: None,
             policies,
             analysis: AnalysisConfig::default(),
             admin: None,
@@ -381,6 +386,10 @@ pub struct Limits {
     pub prepared_max: usize,
     /// Time from accept to authenticated.
     pub login_timeout: Duration,
+    /// Failed logins from one address before it is refused; 0: any number.
+    pub logins_failed_max: usize,
+    /// How long they are remembered.
+    pub logins_failed_window: Duration,
     /// Time given to clients when draining.
     pub drain_timeout: Duration,
 }
@@ -392,6 +401,8 @@ impl Default for Limits {
             message_bytes_max: 64 << 20,
             prepared_max: 1000,
             login_timeout: Duration::from_secs(10),
+            logins_failed_max: 20,
+            logins_failed_window: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
         }
     }

@@ -1,9 +1,11 @@
 //! Every key the file may have: what the reader accepts and what
 //! `docs/configuration.md` says are the same table.
 
+mod auth;
 mod doors;
 mod tls;
 
+pub use auth::AUTH;
 pub use doors::{LISTEN, PROXY_PROTOCOL, SERVER, USER};
 pub use tls::{DATABASE_TLS, LISTEN_TLS};
 
@@ -74,6 +76,12 @@ pub const TOP: Section = Section {
         ),
         key("database", "tables", "none", "Databases behind the gate."),
         key("user", "tables", "none", "Users that may log in."),
+        key(
+            "auth",
+            "tables",
+            "each user's own",
+            "Rules about who proves what.",
+        ),
         key(
             "table_limits",
             "table",
@@ -385,6 +393,18 @@ pub const LIMITS: Section = Section {
             "Time from connecting to being logged in.",
         ),
         key(
+            "logins_failed_max",
+            "number",
+            "`20`",
+            "Failed logins from one address (IPv6: one /64) before no password is asked of it any more; `0` for any number. Unix sockets are not counted.",
+        ),
+        key(
+            "logins_failed_window",
+            "duration",
+            "`\"1m\"`",
+            "How long they are remembered.",
+        ),
+        key(
             "drain_timeout",
             "duration",
             "`\"30s\"`",
@@ -405,6 +425,7 @@ pub const SECTIONS: &[&Section] = &[
     &OPERATOR,
     &USER,
     &SERVER,
+    &AUTH,
     &POLICY,
     &DEFAULTS,
     &ANALYSIS,

@@ -98,7 +98,7 @@ fn reads_everything_it_documents() {
         matches!(&config.users[0].credential, Credential::Password(p) if p.reveal() == "from-env")
     );
     assert_eq!(config.users[0].set_role.as_deref(), Some("app_rw"));
-    assert!(matches!(config.users[1].credential, Credential::Trust));
+    assert_eq!(config.users[1].method, Method::Trust);
     assert_eq!(config.admin.unwrap().port(), 9632);
     assert!(config.log.json);
     assert_eq!(config.limits.message_bytes_max, 1 << 20);
@@ -166,7 +166,7 @@ fn suggests_the_key_that_was_meant() {
             error: unknown key `colour`
              --> p.toml:2:1
             2 | colour = 2
-              | ^^^^^^ known keys: listen, database, user, table_limits, policy, defaults, analysis, admin, log, limits, workers, state_dir
+              | ^^^^^^ known keys: listen, database, user, auth, table_limits, policy, defaults, analysis, admin, log, limits, workers, state_dir
         "#]],
     );
 }

@@ -7,15 +7,17 @@ use super::load::{secret, unique};
 use super::networks::{self, Access};
 use super::reader::{At, Table};
 use super::values::{self, Surroundings};
-use super::{Database, Endpoint, Listen, Secret, reference, tls};
+use super::{Database, Endpoint, Listen, Method, Secret, auth, reference, tls};
 
 /// A user that may log in.
 #[derive(Debug, Clone)]
 pub struct User {
     /// Name.
     pub name: Arc<str>,
-    /// How the user proves to be who it says.
+    /// What its password is checked with.
     pub credential: Credential,
+    /// How the user proves to be who it says, where no rule decides.
+    pub method: Method,
     /// Databases it may use; empty: all.
     pub databases: Vec<Arc<str>>,
     /// Server user its statements run as, with password; none: the backend's.
@@ -41,19 +43,17 @@ impl User {
     }
 }
 
-/// How a user proves to be who it says.
-#[derive(Debug, Clone)]
+/// What is known of a user's password.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
-    /// No proof; only when written out as `auth = "trust"`.
-    Trust,
-    /// A password; SCRAM-SHA-256 is spoken.
+    /// Nothing: no password is right.
+    Nothing,
+    /// The password.
     Password(Secret),
     /// A SCRAM-SHA-256 verifier as in pg_authid.
     Verifier(Secret),
-    /// The certificate alone.
-    Certificate,
-    /// The user of the system on the other end of a Unix socket.
-    Peer,
+    /// `md5` and the hash of password and name, as in pg_authid.
+    Md5(Secret),
 }
 
 /// All users.
@@ -62,6 +62,7 @@ pub(super) fn read(
     surroundings: Surroundings<'_>,
     databases: &[Arc<Database>],
     doors: &[Listen],
+    ruled: bool,
 ) -> Vec<Arc<User>> {
     let mut seen = HashMap::new();
     let mut users = Vec::new();
@@ -70,7 +71,8 @@ pub(super) fn read(
         if let Some(name) = &name {
             unique(&mut seen, name, "user", table.problems);
         }
-        let credential = credential(table, surroundings);
+        let proof = proof(table, surroundings, ruled);
+        let method = proof.as_ref().map(|(method, _)| *method);
         let allowed = table.texts("databases");
         for database in &allowed {
             // Judged only when the databases themselves were read.
@@ -98,8 +100,7 @@ pub(super) fn read(
         };
         let (server, set_role) = (text("user").map(|user| (user, password)), text("set_role"));
         let common_name = table.text("common_name").map(|name| Arc::from(name.value));
-        let certified =
-            common_name.is_some() || matches!(credential, Some(Credential::Certificate));
+        let certified = common_name.is_some() || method == Some(Method::Certificate);
         if certified && !doors.iter().any(tls::asks_for_certificates) {
             table.problems.warning(
                 table.span(),
@@ -107,7 +108,7 @@ pub(super) fn read(
                 "add `client_ca = \"PATH\"` to the `tls` of a [[listen]]",
             );
         }
-        if matches!(credential, Some(Credential::Peer))
+        if method == Some(Method::Peer)
             && !doors
                 .iter()
                 .any(|door| matches!(door.address, Endpoint::Unix { .. }))
@@ -120,7 +121,7 @@ pub(super) fn read(
         }
         let system_users = table.texts("system_users").into_iter();
         let system_users = system_users.map(|name| Arc::from(name.value)).collect();
-        let (Some(name), Some(credential)) = (name, credential) else {
+        let (Some(name), Some((method, credential))) = (name, proof) else {
             continue;
         };
         let databases = allowed
@@ -130,6 +131,7 @@ pub(super) fn read(
         users.push(Arc::new(User {
             name: Arc::from(name.value),
             credential,
+            method,
             databases,
             server,
             set_role,
@@ -141,53 +143,110 @@ pub(super) fn read(
     users
 }
 
-fn credential(table: Table<'_>, surroundings: Surroundings<'_>) -> Option<Credential> {
-    let methods = [
-        ("scram-sha-256", None),
-        ("trust", Some(Credential::Trust)),
-        ("cert", Some(Credential::Certificate)),
-        ("peer", Some(Credential::Peer)),
-    ];
-    let names: Vec<(&str, usize)> = methods.iter().map(|(name, _)| *name).zip(0..).collect();
-    let auth = table.choice("auth", &names).map(|auth| At {
-        value: methods[auth.value].clone(),
-        span: auth.span,
-    });
-    let auth = auth.and_then(|auth| Some((auth.value.0, auth.value.1?, auth.span)));
-    let password = table.text("password");
-    match (auth, password) {
-        (Some((_, credential, _)), None) => Some(credential),
-        (Some((method, _, span)), Some(_)) => {
-            let message =
-                format!("the user has a password, but `auth = \"{method}\"` does not ask for it");
-            table.problems.error(span, message, "remove one of the two");
-            None
+/// How the user proves who it is, and what its password is checked with.
+fn proof(
+    table: Table<'_>,
+    surroundings: Surroundings<'_>,
+    ruled: bool,
+) -> Option<(Method, Credential)> {
+    let written = table.choice("auth", &OWN_METHODS);
+    if let (Some(auth), true) = (&written, ruled) {
+        let message = "the method stands in the rules, [[auth]], which would not look at this one";
+        let hint = "remove it, and write a rule for this user";
+        table.problems.error(auth.span.clone(), message, hint);
+    }
+    let Some(text) = table.text("password") else {
+        if table.table.contains_key("password") {
+            return None;
         }
-        (_, None) if table.table.contains_key("password") => None,
-        (_, None) => {
-            let hint = "add `password = \"env:NAME\"`, or `auth = \"trust\"` to let everybody in under this name";
-            table
-                .problems
-                .error(table.span(), "the user has no password", hint);
+        return without_password(table, written.map(|auth| auth.value), ruled);
+    };
+    let credential = password(table, &text, surroundings)?;
+    let natural = match credential {
+        Credential::Md5(_) => Method::Md5,
+        _ => Method::Scram,
+    };
+    let Some(At {
+        value: method,
+        span,
+    }) = written
+    else {
+        return Some((natural, credential));
+    };
+    let complaint = match (method, natural) {
+        (Method::Scram, Method::Md5) => Some((
+            "SCRAM cannot be spoken with an MD5 hash".to_owned(),
+            "write `auth = \"md5\"`, or give the password or a SCRAM verifier",
+        )),
+        (Method::Scram | Method::Md5, _) => None,
+        (other, _) => Some((
+            format!(
+                "the user has a password, but `auth = \"{}\"` does not ask for it",
+                name_of(other)
+            ),
+            "remove one of the two",
+        )),
+    };
+    match complaint {
+        None => Some((method, credential)),
+        Some((message, hint)) => {
+            table.problems.error(span, message, hint);
             None
-        }
-        (_, Some(text)) => {
-            let complain = |(message, hint): (String, String)| {
-                table.problems.error(text.span.clone(), message, hint)
-            };
-            let Some(value) = surroundings.resolve(text.value).map_err(complain).ok()? else {
-                return Some(Credential::Password(Secret::new("")));
-            };
-            if value.is_empty() {
-                let message = "the password is empty".to_owned();
-                complain((
-                    message,
-                    "set one, or write `auth = \"trust\"` to let everybody in under this name"
-                        .to_owned(),
-                ));
-                return None;
-            }
-            values::credential(value).map_err(complain).ok()
         }
     }
+}
+
+/// Methods that a user can have of its own.
+const OWN_METHODS: [(&str, Method); 5] = [
+    ("scram-sha-256", Method::Scram),
+    ("md5", Method::Md5),
+    ("trust", Method::Trust),
+    ("cert", Method::Certificate),
+    ("peer", Method::Peer),
+];
+
+fn name_of(method: Method) -> &'static str {
+    let found = auth::METHODS.iter().find(|(_, known)| *known == method);
+    found.map_or("", |(name, _)| name)
+}
+
+fn without_password(
+    table: Table<'_>,
+    method: Option<Method>,
+    ruled: bool,
+) -> Option<(Method, Credential)> {
+    match method {
+        Some(method @ (Method::Trust | Method::Certificate | Method::Peer)) => {
+            Some((method, Credential::Nothing))
+        }
+        // A rule may ask for a certificate; where it asks for a password, none is right.
+        None if ruled => Some((Method::Scram, Credential::Nothing)),
+        _ => {
+            let hint = "add `password = \"env:NAME\"`, or `auth = \"trust\"` to let everybody in under this name";
+            let message = "the user has no password";
+            table.problems.error(table.span(), message, hint);
+            None
+        }
+    }
+}
+
+fn password(
+    table: Table<'_>,
+    text: &At<&str>,
+    surroundings: Surroundings<'_>,
+) -> Option<Credential> {
+    let complain = |(message, hint): (String, String)| {
+        table.problems.error(text.span.clone(), message, hint);
+    };
+    let Some(value) = surroundings.resolve(text.value).map_err(complain).ok()? else {
+        return Some(Credential::Password(Secret::new("")));
+    };
+    if value.is_empty() {
+        complain((
+            "the password is empty".to_owned(),
+            "set one, or write `auth = \"trust\"` to let everybody in under this name".to_owned(),
+        ));
+        return None;
+    }
+    values::credential(value).map_err(complain).ok()
 }

@@ -97,8 +97,15 @@ impl Surroundings<'_> {
     }
 }
 
-/// A SCRAM verifier when it looks like one, else a password.
+/// A SCRAM verifier or an MD5 hash when it looks like one, else a password; the
+/// server itself tells them apart in this way.
 pub(super) fn credential(text: String) -> Result<Credential, (String, String)> {
+    let is_md5 = text.strip_prefix("md5").is_some_and(|hash| {
+        hash.len() == 32 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    });
+    if is_md5 {
+        return Ok(Credential::Md5(Secret::new(text)));
+    }
     let Some(rest) = text.strip_prefix("SCRAM-SHA-256$") else {
         return Ok(Credential::Password(Secret::new(text)));
     };

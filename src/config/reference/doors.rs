@@ -74,15 +74,15 @@ pub const USER: Section = Section {
         key("name", "string", "needed", "Name that clients log in with."),
         key(
             "password",
-            "secret or SCRAM verifier",
-            "needed with `scram-sha-256`",
-            "How the user proves to be who it says; a verifier is what PostgreSQL keeps in `pg_authid`.",
+            "secret, SCRAM verifier or MD5 hash",
+            "needed with `scram-sha-256` and `md5`",
+            "How the user proves to be who it says; verifiers and hashes as PostgreSQL keeps them in `pg_authid`.",
         ),
         key(
             "auth",
-            "`\"scram-sha-256\"`, `\"cert\"`, `\"peer\"` or `\"trust\"`",
-            "`\"scram-sha-256\"`",
-            "`cert` asks for a client certificate alone, `peer` asks the system who is on the other end of a Unix socket; `trust` lets everybody in under this name.",
+            "`\"scram-sha-256\"`, `\"md5\"`, `\"cert\"`, `\"peer\"` or `\"trust\"`",
+            "`\"scram-sha-256\"`, `\"md5\"` with an MD5 hash",
+            "Where no `[[auth]]` rule decides. `cert` asks for a client certificate alone, `peer` asks the system who is on the other end of a Unix socket; `trust` lets everybody in under this name.",
         ),
         key(
             "common_name",

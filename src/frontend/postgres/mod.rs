@@ -4,9 +4,13 @@
 //! and wrong passwords get the same questions and the same answer, and the
 //! databases that exist are told only afterwards.
 
+pub mod attempts;
+mod channel;
 mod enter;
 mod login;
+mod method;
 mod origin;
+mod password;
 pub mod scram;
 pub mod serve;
 
@@ -28,6 +32,8 @@ pub struct Door {
     pub cancels: Arc<Cancels>,
     /// Secret of this process, from which mock salts follow.
     pub seed: [u8; 32],
+    /// Failed logins of late.
+    pub attempts: Arc<attempts::Attempts>,
     /// Encryption; none: not offered.
     pub tls: Option<Arc<tls::Server>>,
     /// Who may come, and whose word for it is taken.
@@ -117,8 +123,8 @@ pub async fn welcome(
         mut inbox,
         startup,
     } = entered;
-    let channel = login::Channel::of(door, &stream);
-    match login::login(door, &mut stream, &mut inbox, &startup, &channel, peer).await {
+    let channel = channel::Channel::of(door, &stream, peer);
+    match login::login(door, &mut stream, &mut inbox, &startup, &channel).await {
         Ok(admitted) => Ok(Welcome::Arrived(Arrival {
             stream,
             inbox,

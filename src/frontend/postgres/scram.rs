@@ -73,15 +73,25 @@ impl Verifier {
 
     /// From a password, with a salt that stays the same for one process.
     pub fn from_password(password: &str, salt: &[u8]) -> Verifier {
+        Verifier::salted(password, salt, ITERATIONS)
+    }
+
+    fn salted(password: &str, salt: &[u8], iterations: u32) -> Verifier {
         let prepared = stringprep::saslprep(password).map_or(password.into(), |p| p.into_owned());
-        let salted = salted_password(prepared.as_bytes(), salt, ITERATIONS);
+        let salted = salted_password(prepared.as_bytes(), salt, iterations);
         let stored_key: [u8; 32] = Sha256::digest(hmac(&salted, b"Client Key")).into();
         Verifier {
-            iterations: ITERATIONS,
+            iterations,
             salt: salt.to_vec(),
             stored_key,
             server_key: hmac(&salted, b"Server Key"),
         }
+    }
+
+    /// Whether this is the password. Costs what the verifier's iterations cost.
+    pub fn is_for(&self, password: &str) -> bool {
+        let same = Verifier::salted(password, &self.salt, self.iterations);
+        same.stored_key.ct_eq(&self.stored_key).into()
     }
 
     /// A verifier that no password satisfies: unknown users get the same

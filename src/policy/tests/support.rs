@@ -7,9 +7,7 @@ use std::time::Duration;
 use super::super::subject::Values;
 use super::super::version::SPARES;
 use super::super::{Asked, Judge, LoadError, Outcome, Policies};
-use crate::config::{
-    AnalysisConfig, Config, Limits, LogConfig, Mode, OnFault, OpaqueMode, Plugin, PolicyConfig,
-};
+use crate::config::{Config, LogConfig, Mode, OnFault, OpaqueMode, Plugin, PolicyConfig};
 use crate::model::code::{Access, Effects, Kind, Traits, Via};
 use crate::model::facts::{Class, Facts, Relation, Statement};
 use crate::model::{Client, Dialect, SessionFacts};
@@ -214,31 +212,15 @@ impl House {
 
 fn config(state: PathBuf) -> Config {
     Config {
-        path: None,
         listen: Vec::new(),
-        databases: Vec::new(),
-        users: Vec::new(),
         policies: Vec::new(),
-        analysis: AnalysisConfig {
-            opaque: OpaqueMode::Refuse,
-            text_bytes_max: 1 << 20,
-        },
-        admin: None,
         log: LogConfig {
-            json: false,
-            level: "info".into(),
             statements: false,
-        },
-        limits: Limits {
-            clients_max: 1,
-            message_bytes_max: 1 << 20,
-            prepared_max: 1,
-            login_timeout: Duration::from_secs(1),
-            drain_timeout: Duration::from_secs(1),
+            ..LogConfig::default()
         },
         workers: 1,
         state_dir: Some(state),
-        warnings: Vec::new(),
+        ..Config::default()
     }
 }
 

@@ -1,7 +1,10 @@
 //! Who comes in by a door, from where, and how it proves who it is.
 
+mod attempts;
 mod lists;
+mod passwords;
 mod proxy;
+mod rules;
 mod unix;
 
 use std::time::Duration;

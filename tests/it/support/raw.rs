@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{
     ChannelBinding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256,
 };
@@ -103,6 +104,8 @@ pub struct Raw {
     inbox: Vec<u8>,
     /// Everything that came before the first ReadyForQuery.
     pub greeting: Vec<Answer>,
+    /// The kinds of authentication that were asked for.
+    pub asked: Vec<i32>,
     /// Process id and secret for cancelling.
     pub cancel_key: (i32, i32),
 }
@@ -143,6 +146,7 @@ impl Raw {
             stream,
             inbox: Vec::new(),
             greeting: Vec::new(),
+            asked: Vec::new(),
             cancel_key: (0, 0),
         }
     }
@@ -197,6 +201,9 @@ impl Raw {
         let mut scram = None;
         loop {
             let answer = self.receive().expect("an answer to the start-up");
+            if answer.tag == b'R' {
+                self.asked.push(answer.int32(0));
+            }
             match (answer.tag, answer.tag == b'R' && answer.body.len() >= 4) {
                 (b'R', true) => match answer.int32(0) {
                     0 => return Ok(()),
@@ -204,6 +211,12 @@ impl Raw {
                         b'p',
                         format!("{}\0", login.password.as_deref().unwrap_or("")).as_bytes(),
                     ),
+                    5 => {
+                        let salt = answer.body[4..8].try_into().expect("a salt");
+                        let password = login.password.as_deref().unwrap_or("");
+                        let hash = md5_hash(login.user.as_bytes(), password.as_bytes(), salt);
+                        self.send(b'p', format!("{hash}\0").as_bytes());
+                    }
                     10 => scram = Some(self.begin_scram(login)),
                     11 => {
                         let scram: &mut ScramSha256 = scram.as_mut().expect("SASL began");
