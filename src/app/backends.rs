@@ -135,11 +135,12 @@ impl Databases {
                 let pool = LinkPool::new(database.pool.clone());
                 let target = target(postgres, database).map_err(|error| unusable(error.into()))?;
                 (
-                    Behind::Postgres(Source {
+                    Behind::Postgres(Arc::new(Source {
                         pool,
                         catalog,
                         target,
-                    }),
+                        timeouts: database.timeouts,
+                    })),
                     Some(task),
                 )
             }
@@ -166,6 +167,7 @@ fn target(backend: &PostgresBackend, database: &Database) -> Result<Target, tls:
         user: backend.user.clone(),
         password: backend.password.clone(),
         timeout: database.pool.connect_timeout,
+        cancel_timeout: database.timeouts.cancel(),
         lifetime: database.pool.lifetime,
         tls: encryption(backend)?,
     })

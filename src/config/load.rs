@@ -11,8 +11,8 @@ use super::reader::{At, Problems, Table};
 use super::source::Source;
 use super::values::{self, Surroundings};
 use super::{
-    AnalysisConfig, Backend, Config, Database, Limits, LogConfig, OpaqueMode, Pool, PoolMode,
-    Secret, auth, listen, policies, reference, tls, users,
+    AnalysisConfig, Backend, Config, Database, Limits, LogConfig, OpaqueMode, Secret, auth, listen,
+    policies, pool, reference, timeouts, tls, users,
 };
 
 /// Largest configuration file that is read.
@@ -191,12 +191,14 @@ fn databases(top: Table<'_>, surroundings: Surroundings<'_>) -> Vec<Arc<Database
             unique(&mut seen, name, "database", table.problems);
         }
         let backend = backend(table, surroundings);
-        let pool = pool(table);
+        let pool = pool::read(table);
+        let timeouts = timeouts::read(table, &reference::DATABASE_TIMEOUTS);
         if let (Some(name), Some(backend)) = (name, backend) {
             databases.push(Arc::new(Database {
                 name: Arc::from(name.value),
                 backend,
                 pool,
+                timeouts,
             }));
         }
     }
@@ -231,7 +233,7 @@ fn backend(table: Table<'_>, surroundings: Surroundings<'_>) -> Option<Backend> 
             Some(Backend::Postgres(postgres))
         }
         sqlite => {
-            for key in ["password", "operator", "pool", "tls"] {
+            for key in ["password", "operator", "pool", "timeouts", "tls"] {
                 if let (Some(found), true) = (table.get(key), surroundings.environment.is_some()) {
                     table.problems.warning(
                         found.span,
@@ -257,37 +259,6 @@ pub(super) fn secret(
             table.problems.error(text.span, message, hint);
             None
         }
-    }
-}
-
-fn pool(table: Table<'_>) -> Pool {
-    let default = Pool::default();
-    let Some(table) = table.table("pool", &reference::POOL) else {
-        return default;
-    };
-    let modes = [
-        ("session", PoolMode::Session),
-        ("transaction", PoolMode::Transaction),
-        ("statement", PoolMode::Statement),
-    ];
-    Pool {
-        mode: table
-            .choice("mode", &modes)
-            .map_or(default.mode, |mode| mode.value),
-        lifetime: table.duration("lifetime").unwrap_or(default.lifetime),
-        prepared_max: table
-            .number("prepared_max", 1..=100_000)
-            .unwrap_or(default.prepared_max),
-        max: table.number("max", 1..=100_000).unwrap_or(default.max),
-        wait_timeout: table
-            .duration("wait_timeout")
-            .unwrap_or(default.wait_timeout),
-        connect_timeout: table
-            .duration("connect_timeout")
-            .unwrap_or(default.connect_timeout),
-        idle_timeout: table
-            .duration("idle_timeout")
-            .unwrap_or(default.idle_timeout),
     }
 }
 
@@ -339,7 +310,7 @@ fn limits(top: Table<'_>) -> Limits {
             .number("prepared_max", 1..=1_000_000)
             .unwrap_or(default.prepared_max),
         login_timeout: table
-            .duration("login_timeout")
+            .timeout("login_timeout")
             .unwrap_or(default.login_timeout),
         logins_failed_max: table
             .number("logins_failed_max", 0..=1000)

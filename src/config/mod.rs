@@ -12,12 +12,14 @@ mod load;
 pub mod networks;
 mod page;
 mod policies;
+mod pool;
 mod reader;
 pub mod reference;
 mod settings;
 mod source;
 #[cfg(test)]
 mod tests;
+mod timeouts;
 pub mod tls;
 mod users;
 mod values;
@@ -29,7 +31,9 @@ pub use load::{load, load_without_secrets, parse, read};
 #[cfg(test)]
 pub(crate) use page::check_page;
 pub use page::markdown;
+pub use pool::{Pool, PoolMode, UserPool};
 pub use source::Source;
+pub use timeouts::{FOREVER, Timeouts};
 pub use tls::{DoorTls, ServerTls, SslMode};
 pub use users::{Credential, User};
 
@@ -139,6 +143,7 @@ impl Config {
                 path: Some(sqlite_path.to_owned()),
             },
             pool: Pool::default(),
+            timeouts: Timeouts::default(),
         })];
         config
     }
@@ -153,6 +158,8 @@ pub struct Database {
     pub backend: Backend,
     /// Pool settings.
     pub pool: Pool,
+    /// How long things may take.
+    pub timeouts: Timeouts,
 }
 
 /// What stands behind a database name.
@@ -184,50 +191,6 @@ pub struct PostgresBackend {
     pub operator: Option<(Arc<str>, Option<Secret>)>,
     /// Encryption on the way there.
     pub tls: ServerTls,
-}
-
-/// Pool settings of a database.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pool {
-    /// When a link goes back.
-    pub mode: PoolMode,
-    /// Most server connections.
-    pub max: usize,
-    /// How long a client may wait for one.
-    pub wait_timeout: Duration,
-    /// How long connecting and logging in may take.
-    pub connect_timeout: Duration,
-    /// Idle connections older than this are closed.
-    pub idle_timeout: Duration,
-    /// Connections older than this are closed once they are idle.
-    pub lifetime: Duration,
-    /// Prepared statements kept on one connection.
-    pub prepared_max: usize,
-}
-
-/// When a session gives its link back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PoolMode {
-    /// When its client leaves.
-    Session,
-    /// After each transaction.
-    Transaction,
-    /// After each statement; transactions of several statements are refused.
-    Statement,
-}
-
-impl Default for Pool {
-    fn default() -> Self {
-        Pool {
-            mode: PoolMode::Session,
-            max: 40,
-            wait_timeout: Duration::from_secs(10),
-            connect_timeout: Duration::from_secs(5),
-            idle_timeout: Duration::from_secs(600),
-            lifetime: Duration::from_secs(3600),
-            prepared_max: 500,
-        }
-    }
 }
 
 /// What happens with a policy's answers.

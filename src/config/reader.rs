@@ -12,6 +12,7 @@ use toml::de::{DeInteger, DeTable, DeValue};
 use super::diagnostic::{Diagnostic, nearest};
 use super::reference;
 use super::source::Source;
+use super::timeouts::FOREVER;
 use super::values;
 
 /// Bytes of the file.
@@ -235,6 +236,23 @@ impl<'a> Table<'a> {
                 None
             }
         }
+    }
+
+    /// A duration, or `0` for one that never ends.
+    pub(super) fn timeout(&self, key: &str) -> Option<Duration> {
+        let found = self.get(key)?;
+        let off = match found.value {
+            DeValue::Integer(number) => integer_value(number) == Some(0),
+            DeValue::String(text) => {
+                let text: &str = text.trim();
+                text.trim_end_matches(char::is_alphabetic).trim_end() == "0"
+            }
+            _ => false,
+        };
+        if off {
+            return Some(FOREVER);
+        }
+        self.duration(key)
     }
 
     /// True or false.

@@ -3,10 +3,12 @@
 
 mod auth;
 mod doors;
+mod pool;
 mod tls;
 
 pub use auth::AUTH;
 pub use doors::{LISTEN, PROXY_PROTOCOL, SERVER, USER};
+pub use pool::{DATABASE_TIMEOUTS, POOL, USER_POOL, USER_TIMEOUTS};
 pub use tls::{DATABASE_TLS, LISTEN_TLS};
 
 /// One table of the file.
@@ -162,6 +164,7 @@ pub const DATABASE: Section = Section {
             "Encryption on the way to the server.",
         ),
         key("pool", "table", "", "Connections to the server."),
+        key("timeouts", "table", "none", "How long things may take."),
     ],
 };
 
@@ -173,52 +176,6 @@ pub const OPERATOR: Section = Section {
     keys: &[
         key("user", "string", "needed", "Server user."),
         key("password", "secret", "none", "Its password."),
-    ],
-};
-
-/// `database.pool`
-pub const POOL: Section = Section {
-    path: "database.pool",
-    repeated: false,
-    text: "Connections to the server. In transaction mode they are shared among clients: settings, prepared statements and roles follow the client from connection to connection.",
-    keys: &[
-        key(
-            "mode",
-            "`\"session\"`, `\"transaction\"` or `\"statement\"`",
-            "`\"session\"`",
-            "When a connection goes back to the pool: when its client leaves, after each transaction, or after each statement.",
-        ),
-        key("max", "number", "`40`", "Most connections to the server."),
-        key(
-            "wait_timeout",
-            "duration",
-            "`\"10s\"`",
-            "How long a client may wait for one.",
-        ),
-        key(
-            "connect_timeout",
-            "duration",
-            "`\"5s\"`",
-            "How long connecting and logging in may take.",
-        ),
-        key(
-            "idle_timeout",
-            "duration",
-            "`\"10m\"`",
-            "Idle connections older than this are closed.",
-        ),
-        key(
-            "lifetime",
-            "duration",
-            "`\"1h\"`",
-            "Connections older than this are closed once they are idle; up to a fifth earlier, so that they do not all end at once.",
-        ),
-        key(
-            "prepared_max",
-            "number",
-            "`500`",
-            "Prepared statements kept on one connection in transaction and statement mode; the one not used for longest goes first.",
-        ),
     ],
 };
 
@@ -390,7 +347,7 @@ pub const LIMITS: Section = Section {
             "login_timeout",
             "duration",
             "`\"10s\"`",
-            "Time from connecting to being logged in.",
+            "Time from connecting to being logged in; `0`: no limit.",
         ),
         key(
             "logins_failed_max",
@@ -422,9 +379,12 @@ pub const SECTIONS: &[&Section] = &[
     &DATABASE,
     &DATABASE_TLS,
     &POOL,
+    &DATABASE_TIMEOUTS,
     &OPERATOR,
     &USER,
     &SERVER,
+    &USER_POOL,
+    &USER_TIMEOUTS,
     &AUTH,
     &POLICY,
     &DEFAULTS,

@@ -7,7 +7,10 @@ use super::load::{secret, unique};
 use super::networks::{self, Access};
 use super::reader::{At, Table};
 use super::values::{self, Surroundings};
-use super::{Database, Endpoint, Listen, Method, Secret, auth, reference, tls};
+use super::{
+    Database, Endpoint, Listen, Method, Secret, Timeouts, UserPool, auth, pool, reference,
+    timeouts, tls,
+};
 
 /// A user that may log in.
 #[derive(Debug, Clone)]
@@ -31,6 +34,10 @@ pub struct User {
     /// Users of the system that may log in under this name over a Unix socket
     /// with `peer`; empty: the one of the same name.
     pub system_users: Vec<Arc<str>>,
+    /// What is different from the pool of the database.
+    pub pool: UserPool,
+    /// Timeouts that are different from those of the database.
+    pub timeouts: Timeouts,
 }
 
 impl User {
@@ -138,6 +145,8 @@ pub(super) fn read(
             common_name,
             access: networks::access(table),
             system_users,
+            pool: pool::read_user(table),
+            timeouts: timeouts::read(table, &reference::USER_TIMEOUTS),
         }));
     }
     users

@@ -11,8 +11,9 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
+use super::clock::Progress;
 use super::expected::Queue;
-use super::home::Home;
+use super::home::{Home, Patience};
 use super::hooks::Admission;
 use super::names::Names;
 use super::session::{Session, Source};
@@ -21,7 +22,7 @@ use super::{Arrival, Error, Worker};
 use crate::backend::postgres::catalog::Catalog;
 use crate::backend::postgres::link::About;
 use crate::backend::postgres::pool::{LinkKey, Loan};
-use crate::config::PoolMode;
+use crate::config::{PoolMode, Timeouts};
 use crate::model::{SessionFacts, UserMessage};
 use crate::safety::limit::Ledger;
 use crate::wire::postgres::encode;
@@ -33,7 +34,7 @@ const FIRST_CATALOG_WAIT: Duration = Duration::from_secs(5);
 pub async fn run<S>(
     mut arrival: Arrival<S>,
     worker: Rc<Worker>,
-    source: Source,
+    source: Arc<Source>,
     admission: Admission,
 ) -> Result<(), Error>
 where
@@ -49,17 +50,21 @@ where
                 message: &message,
             });
             let mut out = BytesMut::new();
-            encode::error(&mut out, &no_link(&error));
+            match &error {
+                Error::Overdue(message) => encode::error(&mut out, message),
+                Error::Backend(error) => encode::error(&mut out, &no_link(error)),
+                _ => {}
+            }
             let _ = arrival.stream.write_all(&out).await;
             let _ = arrival.stream.shutdown().await;
-            return Err(error.into());
+            return Err(error);
         }
     };
     // Limits need to know the tables: the first client after a start waits for them.
     if source.catalog.snapshot().is_none() {
         let _ = source.catalog.fresh(FIRST_CATALOG_WAIT).await;
     }
-    let mut session = Session::new(arrival, worker, source.catalog, first);
+    let mut session = Session::new(arrival, worker, source.catalog.clone(), first);
     let begun = session.begin().await;
     if session.unsafe_encoding && begun.is_ok() {
         session.outbox.clear();
@@ -81,6 +86,7 @@ type Startup = BTreeMap<Arc<str>, Arc<str>>;
 
 /// What a session begins with.
 struct First {
+    timeouts: Timeouts,
     /// A link; none where nothing has to be asked before the first statement.
     loan: Option<Loan>,
     /// What the login to the server found.
@@ -111,11 +117,12 @@ fn need_no_server(startup: &Startup) -> bool {
 }
 
 /// The link a session begins with, and what its client asked for besides.
-async fn first_link<S>(
+async fn first_link<S: AsyncWrite + Unpin>(
     arrival: &mut Arrival<S>,
     worker: &Worker,
     source: &Source,
-) -> Result<First, crate::backend::postgres::Error> {
+) -> Result<First, Error> {
+    let patience = Patience::of(source, &arrival.user);
     let target = source.target_for(&arrival.user);
     let mut fixed: Vec<(String, String)> = Vec::new();
     if let Some(role) = &arrival.user.set_role {
@@ -126,7 +133,12 @@ async fn first_link<S>(
         fixed.push(("role".to_owned(), role.to_string()));
     }
     let plain = arrival.parameters.iter().all(|(name, _)| is_plain(name));
-    let mode = source.pool.settings().mode;
+    let mode = arrival
+        .user
+        .pool
+        .mode
+        .unwrap_or(source.pool.settings().mode);
+    let timeouts = arrival.user.timeouts.or(source.timeouts);
     let key = |parameters: Vec<(String, String)>, shared| LinkKey {
         user: target.user.clone(),
         parameters: parameters.into(),
@@ -140,15 +152,18 @@ async fn first_link<S>(
         let (loan, login) = match known {
             Some(login) => (None, login),
             None => {
-                let mut loan = lane.acquire().await?;
+                let coming = lane.acquire();
+                let tell = tell(&mut arrival.stream);
+                let mut loan = patience.wait(&source.pool, coming, tell).await?;
                 // What others made of this link is not what the client asked for.
                 loan.link.about = (*loan.link.handle).clone();
                 let login = loan.link.handle.clone();
                 (Some(loan), login)
             }
         };
-        let home = Home::shared(source, lane, mode);
+        let home = Home::shared(source, &arrival.user, lane, mode);
         return Ok(First {
+            timeouts,
             loan,
             login,
             home,
@@ -158,14 +173,26 @@ async fn first_link<S>(
     }
     let mut all = arrival.parameters.clone();
     all.extend(fixed);
-    let loan = source.pool.take(key(all, false), &target).await?;
+    let coming = source.pool.take(key(all, false), &target);
+    let tell = tell(&mut arrival.stream);
+    let loan = patience.wait(&source.pool, coming, tell).await?;
     Ok(First {
+        timeouts,
         login: Arc::new(loan.link.about.clone()),
         loan: Some(loan),
-        home: Home::own(source),
+        home: Home::own(source, &arrival.user),
         startup: Startup::new(),
         plain,
     })
+}
+
+/// Says something to a client whose session has not begun.
+fn tell<S: AsyncWrite + Unpin>(stream: &mut S) -> impl AsyncFnOnce(UserMessage) {
+    async move |message| {
+        let mut out = BytesMut::new();
+        encode::notice(&mut out, &message);
+        let _ = stream.write_all(&out).await;
+    }
 }
 
 /// What a client may know of a failed login to the server.
@@ -179,10 +206,6 @@ pub(super) fn no_link(error: &crate::backend::postgres::Error) -> UserMessage {
             ..UserMessage::fatal("08006", "")
         }
         .with_server(report),
-        Backend::Exhausted => {
-            UserMessage::fatal("53300", "no server connection became free in time")
-                .hint("Raise the pool's max, or close connections that are not needed.")
-        }
         _ => UserMessage::fatal("08006", "the database server cannot be reached"),
     }
 }
@@ -215,6 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         first: First,
     ) -> Session<S> {
         let First {
+            timeouts,
             loan,
             login: about,
             home,
@@ -228,6 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         let reported = about.parameters.clone();
         let limits = worker.config.load().limits.clone();
+        let watch = worker.clock.watch(&timeouts);
         let id = worker.sessions.fetch_add(1, Ordering::Relaxed);
         let mut session = Session {
             worker,
@@ -235,6 +260,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             client: arrival.client,
             catalog,
             limits,
+            watch,
+            timeouts,
+            progress: Progress::default(),
+            stopped: None,
             stream: arrival.stream,
             inbox: arrival.inbox,
             outbox: BytesMut::new(),

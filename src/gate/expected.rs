@@ -215,6 +215,17 @@ impl Queue {
         self.items.is_empty()
     }
 
+    /// Whether a statement is on its way, and not just its preparation.
+    pub(super) fn is_running(&self) -> bool {
+        let runs = |item| {
+            matches!(
+                item,
+                &Expected::Execute(_) | &Expected::Query(_) | &Expected::Own(_)
+            )
+        };
+        self.items.iter().any(runs)
+    }
+
     /// Whether the server will flush its answers without being asked.
     pub(super) fn ends_with_ready(&self) -> bool {
         matches!(

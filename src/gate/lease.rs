@@ -5,8 +5,9 @@
 //! the transaction may have left on it is taken away first, because the server
 //! reports neither roles nor settings, locks or listens that code has set.
 
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::Poll;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -14,16 +15,13 @@ use super::Error;
 use super::cancel::Cancel;
 use super::expected::{Expected, Own};
 use super::home::Pin;
-use super::session::{CANCEL_TIMEOUT, Mode, Session};
+use super::session::{Mode, Session};
 use super::settings::{self, Settings};
 use crate::backend::postgres::login::parse_search_path;
 use crate::backend::postgres::pool::Loan;
 use crate::model::facts::Handle;
 use crate::model::{Effects, Facts, Kind, Statement, TransactionState};
 use crate::wire::postgres::encode;
-
-/// Time the server has to put a link in order.
-const TIDY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Everything code can leave in a server session, except prepared statements.
 const CLEAN: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; CLOSE ALL; UNLISTEN *; \
@@ -47,7 +45,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some(lane) = self.home.lane().cloned() else {
             return Err(Error::Draining);
         };
-        let loan = lane.acquire().await?;
+        self.pause_watch();
+        let pool = self.home.pool().clone();
+        let patience = self.home.patience();
+        let tell = async |message| {
+            encode::notice(&mut self.outbox, &message);
+            // What the client does not take now it gets later.
+            let _ = poll_fn(|cx| Poll::Ready(self.write_client(cx))).await;
+        };
+        let loan = patience.wait(&pool, lane.acquire(), tell).await?;
         self.attach(loan);
         Ok(())
     }
@@ -123,11 +129,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Puts the link in order and gives it back, or closes it: the session goes on either way.
     pub(super) async fn tidy(&mut self) -> Result<(), Error> {
+        self.pause_watch();
+        let (clean, cancel) = (self.home.settings().clean_timeout, self.timeouts.cancel());
         // Nothing may be cancelled that comes from here on.
         let hit = self.registration.release();
         let work = async {
             if hit {
-                tokio::time::timeout(CANCEL_TIMEOUT, self.registration.landed())
+                tokio::time::timeout(cancel, self.registration.landed())
                     .await
                     .map_err(|_| crate::backend::postgres::Error::Exhausted)?;
                 // What arrived late hits this, which nobody waits for.
@@ -139,7 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             Ok(())
         };
-        match tokio::time::timeout(TIDY_TIMEOUT + CANCEL_TIMEOUT, work).await {
+        match tokio::time::timeout(clean + cancel, work).await {
             Ok(Ok(())) => {}
             Ok(Err(Error::Backend(error))) => {
                 tracing::debug!(%error, "server connection closed instead of reused");
@@ -320,19 +328,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// The client has left: its link goes back as clean as it came, or is closed.
-    pub(super) async fn leave_link(&mut self, clean: bool) {
+    /// The client has left in the middle of something: its link is closed.
+    pub(super) async fn abandon_link(&mut self, busy: bool) {
+        self.registration.detach().await;
+        if busy {
+            // What the server is doing for nobody should end with the client.
+            self.cancel_link().await;
+        }
+        self.drop_link();
+    }
+
+    /// The client has left, and nothing is outstanding: its link goes back as
+    /// clean as it came, or is closed.
+    pub(super) async fn leave_link(&mut self) {
         self.registration.detach().await;
         if self.loan.is_none() {
             return;
-        }
-        if !clean || !self.is_at_rest() {
-            let busy = !self.queue.is_empty();
-            if busy {
-                // What the server is doing for nobody should end with the client.
-                self.cancel_link().await;
-            }
-            return self.drop_link();
         }
         match self.home.lane().cloned() {
             None => {
@@ -342,8 +353,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             Some(lane) => {
                 if self.pinned.is_some() {
+                    let limit = self.home.settings().clean_timeout;
                     let reset = self.ask_simple("DISCARD ALL");
-                    match tokio::time::timeout(TIDY_TIMEOUT, reset).await {
+                    match tokio::time::timeout(limit, reset).await {
                         Ok(Ok(answer)) if answer.error.is_none() => {}
                         _ => return self.drop_link(),
                     }

@@ -9,8 +9,8 @@
 //! Which file holds what: from the client `client`, `query`, `extended`; from
 //! the server `server`, `complete`; around a statement `held`, `string`, `plan`,
 //! `own`, `refuse`; what is known `names`, `state`, `settings`, `known`, `permit`;
-//! links `begin`, `home`, `lease`, `prepared`; beside statements `hooks`, `cancel`,
-//! `signals`.
+//! links `begin`, `home`, `lease`, `leave`, `prepared`; time `clock`, `overdue`; beside
+//! statements `hooks`, `cancel`, `signals`.
 //!
 //! Deliberately not here: SQL, wire formats, policies' reasons, sockets.
 //!
@@ -19,6 +19,7 @@
 mod begin;
 pub mod cancel;
 mod client;
+mod clock;
 mod complete;
 mod expected;
 mod extended;
@@ -27,8 +28,10 @@ mod home;
 pub mod hooks;
 mod known;
 mod lease;
+mod leave;
 mod line;
 mod names;
+mod overdue;
 mod own;
 mod permit;
 mod plan;
@@ -108,6 +111,8 @@ pub struct Worker {
     pub lanes: RefCell<Vec<Rc<Lane>>>,
     /// Settings that sessions want, one copy of each: equal ones are compared by place.
     pub applied: RefCell<Vec<Applied>>,
+    /// Finds what takes too long.
+    pub clock: Rc<clock::Clock>,
     /// Buffers nobody uses now.
     pub spares: spare::Spares,
     /// Number of the next session, shared by all workers.
@@ -141,6 +146,7 @@ impl Worker {
             statements: RefCell::default(),
             lanes: RefCell::default(),
             applied: RefCell::default(),
+            clock: Rc::default(),
             spares: spare::Spares::default(),
             sessions,
             drain,
@@ -214,7 +220,7 @@ impl Worker {
 #[derive(Clone)]
 pub enum Behind {
     /// A PostgreSQL server.
-    Postgres(session::Source),
+    Postgres(Arc<session::Source>),
     /// An embedded SQLite file.
     Sqlite(Arc<Engine>),
 }
@@ -295,6 +301,9 @@ pub enum Error {
     /// The embedded database failed.
     #[error(transparent)]
     Sqlite(#[from] crate::backend::sqlite::Error),
+    /// Something took too long; what the client is told.
+    #[error("{}", .0.message)]
+    Overdue(Box<crate::model::UserMessage>),
     /// The gate is shutting down.
     #[error("the gate is shutting down")]
     Draining,

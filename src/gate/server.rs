@@ -244,6 +244,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let report = Report::read(body);
         self.copy_in = false;
         self.failed = true;
+        let stopped = self.take_stopped(&report.code);
+        if let (Some(message), Some(Expected::Execute(run) | Expected::Query(run))) =
+            (stopped, self.queue.front())
+        {
+            run.over.get_or_insert(message);
+        }
         let failing = match self.queue.front() {
             Some(Expected::Execute(run) | Expected::Query(run)) => run
                 .statements

@@ -7,13 +7,14 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::cancel::{Cancel, Registration};
 use super::client::Job;
+use super::clock::{Overdue, Progress, Watch};
 use super::expected::Queue;
 use super::home::Home;
 use super::home::Pin as Pinned;
@@ -28,9 +29,9 @@ use crate::backend::postgres::catalog::{Catalog, Pulse};
 use crate::backend::postgres::link::About;
 use crate::backend::postgres::login::Target;
 use crate::backend::postgres::pool::{LinkPool, Loan};
-use crate::config::{Limits, User};
+use crate::config::{Limits, Timeouts, User};
 use crate::model::facts::Class;
-use crate::model::{Client, SessionFacts, TransactionState, UserMessage};
+use crate::model::{Client, SessionFacts, TransactionState};
 use crate::safety::limit::Ledger;
 use crate::safety::rate::Held;
 use crate::wire::postgres::encode;
@@ -39,8 +40,6 @@ use crate::wire::postgres::encode;
 const HIGH_WATER: usize = 256 * 1024;
 /// Room made in a buffer before a read.
 const READ_SIZE: usize = 16 * 1024;
-/// Time a cancel request of the gate may take.
-pub(super) const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the byte mover stopped for.
 pub(super) enum Step {
@@ -56,6 +55,8 @@ pub(super) enum Step {
     Settled,
     /// The gate is shutting down and nothing is going on.
     Drained,
+    /// Something has taken too long.
+    Overdue(Overdue),
     /// The client said goodbye, or closed the connection.
     Goodbye,
 }
@@ -76,6 +77,13 @@ pub struct Session<S> {
     pub(super) client: Arc<Client>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) limits: Limits,
+    pub(super) timeouts: Timeouts,
+    /// Where the ticker looks; none: nothing is limited in time.
+    pub(super) watch: Option<Rc<Watch>>,
+    /// What has ended so far.
+    pub(super) progress: Progress,
+    /// What runs was asked to stop; what the client hears instead of the server.
+    pub(super) stopped: Option<Rc<BytesMut>>,
     pub(super) stream: S,
     /// From the client.
     pub(super) inbox: BytesMut,
@@ -186,6 +194,8 @@ pub struct Source {
     pub catalog: Arc<Catalog>,
     /// The server, with the backend's own user.
     pub target: Target,
+    /// How long things may take.
+    pub timeouts: Timeouts,
 }
 
 impl Source {
@@ -205,7 +215,7 @@ impl Source {
 impl Cancel for About {
     fn cancel(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async {
-            if let Err(error) = About::cancel(self, CANCEL_TIMEOUT).await {
+            if let Err(error) = About::cancel(self, self.cancel_timeout).await {
                 tracing::debug!(%error, "cancel request did not reach the server");
             }
         })
@@ -232,6 +242,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Step::Acquire => self.acquire().await?,
                 Step::Tidy => self.tidy().await?,
                 Step::Settled => {}
+                Step::Overdue(kind) => self.on_overdue(kind).await?,
                 Step::Drained if self.draining => return Err(Error::Draining),
                 Step::Drained => self.stay(&mut admission)?,
                 Step::Goodbye => return Ok(()),
@@ -272,6 +283,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Step::Goodbye => {
                     return Err(Error::ClientGone(io::ErrorKind::UnexpectedEof.into()));
                 }
+                Step::Overdue(kind) => Box::pin(self.on_overdue(kind)).await?,
                 Step::Job(_) | Step::Settled | Step::Drained | Step::Acquire | Step::Tidy => {}
             }
         }
@@ -283,7 +295,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some(handle) = self.loan.as_ref().map(|loan| loan.link.handle.clone()) else {
             return;
         };
-        if let Err(error) = About::cancel(&handle, CANCEL_TIMEOUT).await {
+        if let Err(error) = About::cancel(&handle, self.timeouts.cancel()).await {
             tracing::debug!(%error, "cancel request did not reach the server");
         }
     }
@@ -342,8 +354,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 if (self.draining || self.outdated) && mode == Mode::Serve && self.is_idle() {
                     return Poll::Ready(Ok(Step::Drained));
                 }
-                return Poll::Pending;
+                return match self.rest(cx) {
+                    Some(step) => Poll::Ready(Ok(step)),
+                    None => Poll::Pending,
+                };
             }
+            self.progress.moves = self.progress.moves.wrapping_add(1);
         }
     }
 
@@ -396,7 +412,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         poll_write(&mut loan.link.socket, &mut self.up, cx).map_err(server_gone)
     }
 
-    fn write_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Error> {
+    pub(super) fn write_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Error> {
         if self.outbox.is_empty() {
             return Ok(false);
         }
@@ -404,34 +420,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             poll_write(&mut self.stream, &mut self.outbox, cx).map_err(Error::ClientGone)?;
         self.worker.spares.collect(&mut self.outbox);
         Ok(progress)
-    }
-
-    /// Says why, if the client can still hear it, and hands the link on if it is clean.
-    pub(super) async fn leave(mut self, result: Result<(), Error>) -> Result<(), Error> {
-        let message = match &result {
-            Err(Error::Client(error)) => Some(UserMessage::fatal("08P01", error.to_string())),
-            Err(Error::Draining) => Some(UserMessage::fatal("57P01", "the gate is shutting down")),
-            Err(Error::Backend(crate::backend::postgres::Error::Exhausted)) => Some(
-                super::begin::no_link(&crate::backend::postgres::Error::Exhausted),
-            ),
-            Err(Error::Backend(_)) if self.down.is_empty() => Some(UserMessage::fatal(
-                "08006",
-                "the connection to the database server ended",
-            )),
-            _ => None,
-        };
-        self.record_unfinished();
-        if let Some(message) = message {
-            encode::error(&mut self.outbox, &message);
-        }
-        let goodbye = async {
-            self.stream.write_all(&self.outbox).await?;
-            self.stream.shutdown().await
-        };
-        let _ = tokio::time::timeout(Duration::from_secs(5), goodbye).await;
-        self.leave_link(matches!(result, Ok(()) | Err(Error::Draining)))
-            .await;
-        result
     }
 
     /// Now: looked at once for each batch of bytes.

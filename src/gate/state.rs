@@ -53,11 +53,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn note_ready(&mut self, status: u8) {
         self.facts.transaction = TransactionState::from_byte(status);
         self.in_block = self.facts.transaction != TransactionState::Idle;
+        self.progress.statements = self.progress.statements.wrapping_add(1);
         self.executed = 0;
+        self.stopped = None;
         self.fresh = false;
         if self.in_block {
             return;
         }
+        self.progress.transactions = self.progress.transactions.wrapping_add(1);
         self.wants.end(!self.failed);
         self.failed = false;
         self.ledger.end();
@@ -75,6 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// A statement of a run is done.
     pub(super) fn after_statement(&mut self, run: &Run, complete: bool) {
+        self.progress.statements = self.progress.statements.wrapping_add(1);
         let Some((statement, _)) = run.statements.get(run.at) else {
             return;
         };
@@ -131,6 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.wants.end(!rolled_back && !self.failed);
                 self.failed = false;
                 self.in_block = *chain;
+                self.progress.transactions = self.progress.transactions.wrapping_add(1);
                 self.ledger.end();
                 self.names.end_transaction();
             }

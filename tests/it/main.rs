@@ -24,6 +24,7 @@ mod sqlite;
 mod startup;
 mod support;
 mod tidy;
+mod timeouts;
 mod tls;
 mod traps;
 mod under_way;

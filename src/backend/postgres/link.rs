@@ -126,6 +126,8 @@ pub struct About {
     pub track_counts: bool,
     /// When it was opened.
     pub opened: Instant,
+    /// How long a cancel request may take.
+    pub cancel_timeout: Duration,
 }
 
 /// A link between two owners.

@@ -34,6 +34,8 @@ pub struct Target {
     pub password: Option<Secret>,
     /// Bound on everything up to ReadyForQuery.
     pub timeout: Duration,
+    /// Bound on a cancel request.
+    pub cancel_timeout: Duration,
     /// How old the link may become; up to a fifth less, so that links made
     /// together do not end together.
     pub lifetime: Duration,
@@ -76,6 +78,7 @@ async fn enter(
         search_path: None,
         track_counts: true,
         opened: Instant::now(),
+        cancel_timeout: target.cancel_timeout,
     };
     let mut link = Link {
         socket,
@@ -386,6 +389,7 @@ mod tests {
             user: "u".into(),
             password: Some(Secret::new("the password")),
             timeout: Duration::from_secs(5),
+            cancel_timeout: Duration::from_secs(5),
             lifetime: Duration::from_secs(60),
             tls: None,
         };

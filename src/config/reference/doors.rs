@@ -120,6 +120,18 @@ pub const USER: Section = Section {
             "the URL's user",
             "Server user that its statements run as.",
         ),
+        key(
+            "pool",
+            "table",
+            "the database's",
+            "What is different from the pool of the database.",
+        ),
+        key(
+            "timeouts",
+            "table",
+            "the database's",
+            "What is different from the timeouts of the database.",
+        ),
     ],
 };
 

@@ -16,6 +16,8 @@ pub mod serve;
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::config::{Config, Gates};
 use crate::gate::Arrival;
 use crate::gate::cancel::Cancels;
@@ -109,11 +111,13 @@ pub enum Welcome {
 
 /// Carries a fresh connection through start-up and authentication.
 ///
-/// The caller bounds the time (`limits.login_timeout`).
+/// Who has not proven who it is by the deadline is told so; the caller bounds
+/// the time for everything else.
 pub async fn welcome(
     door: &Door,
     stream: Socket,
     peer: Option<std::net::IpAddr>,
+    deadline: Instant,
 ) -> Result<Welcome, Error> {
     let Some(entered) = enter::enter(door, stream).await? else {
         return Ok(Welcome::Done);
@@ -124,7 +128,9 @@ pub async fn welcome(
         startup,
     } = entered;
     let channel = channel::Channel::of(door, &stream, peer);
-    match login::login(door, &mut stream, &mut inbox, &startup, &channel).await {
+    let login = login::login(door, &mut stream, &mut inbox, &startup, &channel);
+    let login = tokio::time::timeout_at(deadline, login).await;
+    match login.unwrap_or_else(|_| Err(too_slow().into())) {
         Ok(admitted) => Ok(Welcome::Arrived(Arrival {
             stream,
             inbox,
@@ -142,4 +148,9 @@ pub async fn welcome(
         }
         Err(error) => Err(error),
     }
+}
+
+fn too_slow() -> TurnedAway {
+    let message = "canceling authentication due to timeout";
+    TurnedAway::new(UserMessage::fatal("57014", message)).because("timeout")
 }

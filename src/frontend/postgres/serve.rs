@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
@@ -11,6 +12,9 @@ use super::{Door, Error, Welcome, welcome};
 use crate::gate::{self, Backends, Worker};
 use crate::net::Socket;
 use crate::telemetry::Event;
+
+/// Time in which somebody who was too slow takes the reason.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Serves a connection. Never fails: what went wrong is recorded.
 pub async fn connection(
@@ -38,7 +42,8 @@ pub async fn connection(
     if !door.gates.access.lets_in(peer) {
         return refused(&worker, peer, "address");
     }
-    let arrival = match timeout_at(deadline, welcome(&door, socket, peer)).await {
+    let welcomed = welcome(&door, socket, peer, deadline);
+    let arrival = match timeout_at(deadline + FAREWELL, welcomed).await {
         Ok(Ok(Welcome::Arrived(arrival))) => arrival,
         Ok(Ok(Welcome::Done)) => return,
         failed => return turned_away(&worker, peer, failed.map(Result::err)),

@@ -91,6 +91,11 @@ pub fn flush(out: &mut BytesMut) {
     out.put_slice(b"H\0\0\0\x04");
 }
 
+/// CopyFail.
+pub fn copy_fail(out: &mut BytesMut, why: &str) {
+    frame(out, b'f', |out| cstr(out, why.as_bytes()));
+}
+
 /// Terminate.
 pub fn terminate(out: &mut BytesMut) {
     out.put_slice(b"X\0\0\0\x04");

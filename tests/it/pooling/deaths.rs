@@ -56,3 +56,27 @@ fn a_client_may_die_at_every_byte() {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
 }
+
+#[test]
+fn a_goodbye_in_the_middle_leaves_nothing_to_the_next_client() {
+    let Some(scene) = Scene::new(1, "") else {
+        return;
+    };
+    for text in [
+        "P - SELECT 'not yours'",
+        "P - SELECT 'not yours'\nB - -",
+        "P - SELECT 'not yours'\nB - -\nE -",
+        "Q SELECT 'not yours' FROM pg_sleep(0.3)",
+    ] {
+        let mut victim = scene.client();
+        victim.send_bytes(&script::sections(text)[0].bytes);
+        // The server has it, and nobody has asked for an answer.
+        std::thread::sleep(std::time::Duration::from_millis(150));
+        victim.send_bytes(b"X\0\0\0\x04");
+        drop(victim);
+        let mut other = scene.client();
+        let lines = other.lines("P - SELECT 'mine'\nB - -\nE -\nS");
+        assert_eq!(lines.len(), 5, "{text}: {lines:?}");
+        assert_eq!(lines[2], "DataRow mine", "{text}: {lines:?}");
+    }
+}

@@ -191,3 +191,35 @@ fn statement_pooling_refuses_transactions() {
     assert_eq!(raw.run("P - BEGIN\nB - -\nE -\nS")[2].code(), "0A000");
     assert_eq!(gate.connect().value("SELECT 2"), "2");
 }
+
+#[test]
+fn a_user_may_have_a_mode_of_its_own() {
+    let Some(database) = fresh_database() else {
+        return;
+    };
+    let user = |name: &str, mode: &str| {
+        format!("[[user]]\nname = \"{name}\"\nauth = \"trust\"\npool = {{ mode = \"{mode}\" }}\n\n")
+    };
+    let head = format!(
+        "[[database]]\nname = \"{DATABASE}\"\nbackend = \"{}\"\npool = {{ mode = \"transaction\", max = 2 }}\n\n{}{}{}",
+        database.url(),
+        user("app", "transaction"),
+        user("keeper", "session"),
+        user("single", "statement"),
+    );
+    let gate = Gate::start_with(&head, QUIET);
+    let login = |name| Raw::login(gate.address, &Login::new(name, DATABASE));
+    let (mut keeper, mut single) = (login("keeper"), login("single"));
+    assert_eq!(single.run("Q BEGIN")[0].code(), "0A000");
+    let mut first = login("app");
+    for _ in 0..3 {
+        // The second connection goes from hand to hand, the first one stays.
+        let pid = keeper.value("SELECT pg_backend_pid()");
+        assert_eq!(pid, keeper.value("SELECT pg_backend_pid()"));
+        assert_ne!(pid, first.value("SELECT pg_backend_pid()"));
+        assert_eq!(
+            first.value("SELECT pg_backend_pid()"),
+            single.value("SELECT pg_backend_pid()")
+        );
+    }
+}

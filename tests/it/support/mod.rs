@@ -10,6 +10,7 @@ pub mod database;
 pub mod differential;
 pub mod gate;
 pub mod postgres;
+pub mod proxy;
 pub mod raw;
 pub mod script;
 pub mod source;

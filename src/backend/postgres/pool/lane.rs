@@ -108,7 +108,8 @@ impl Lane {
         known.clone()
     }
 
-    /// A link: an idle one, a new one within the limits, or the next that becomes free.
+    /// A link: an idle one, a new one within the limits, or the next that
+    /// becomes free. The caller bounds the time; dropping this gives up the place.
     pub async fn acquire(&self) -> Result<Loan, Error> {
         if let Some(loan) = self.try_acquire() {
             return Ok(loan);
@@ -143,21 +144,16 @@ impl Lane {
         self.pool.bell.notify_waiters();
         // What became idle between the look and the place in the queue is mine if I am first.
         self.serve();
-        let work = async {
-            tokio::select! {
-                biased;
-                () = slot.filled.notified() => {
-                    slot.loan.borrow_mut().take().ok_or(Error::Exhausted)
-                }
-                permit = self.pool.permits.clone().acquire_owned() => {
-                    let permit = permit.map_err(|_| Error::Exhausted)?;
-                    self.pool.open(permit, self.key.clone(), &self.target).await
-                }
+        tokio::select! {
+            biased;
+            () = slot.filled.notified() => {
+                slot.loan.borrow_mut().take().ok_or(Error::Exhausted)
             }
-        };
-        tokio::time::timeout(self.pool.settings.wait_timeout, work)
-            .await
-            .unwrap_or(Err(Error::Exhausted))
+            permit = self.pool.permits.clone().acquire_owned() => {
+                let permit = permit.map_err(|_| Error::Exhausted)?;
+                self.pool.open(permit, self.key.clone(), &self.target).await
+            }
+        }
     }
 
     /// Takes a clean link back. It must be idle, in sync and without unread bytes.

@@ -22,7 +22,7 @@ mod queue;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
@@ -33,9 +33,6 @@ use crate::config::Pool;
 pub use lane::Lane;
 use pace::Pace;
 use queue::Queue;
-
-/// Time the server has to put a session back in order.
-const RESET_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Start-up parameters and server user: what makes two links interchangeable.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -104,7 +101,8 @@ impl LinkPool {
         self.statements.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A link for this key: an idle one, or a new one within the limit.
+    /// A link for this key: an idle one, or a new one within the limit. The
+    /// caller bounds the time.
     pub async fn take(self: &Arc<Self>, key: LinkKey, target: &Target) -> Result<Loan, Error> {
         let waiting = self.permits.clone().acquire_owned();
         let permit = match self.permits.clone().try_acquire_owned() {
@@ -112,10 +110,7 @@ impl LinkPool {
             Err(_) => {
                 let _place = self.queue.enter();
                 self.bell.notify_waiters();
-                tokio::time::timeout(self.settings.wait_timeout, waiting)
-                    .await
-                    .map_err(|_| Error::Exhausted)?
-                    .map_err(|_| Error::Exhausted)?
+                waiting.await.map_err(|_| Error::Exhausted)?
             }
         };
         self.open(permit, key, target).await
@@ -213,7 +208,7 @@ impl Loan {
         if !link.inbox.is_empty() || !link.outbox.is_empty() {
             return;
         }
-        match link.reset(RESET_TIMEOUT).await {
+        match link.reset(pool.settings.clean_timeout).await {
             Ok(idle) => pool.put(key, idle),
             Err(error) => tracing::debug!(%error, "server connection closed instead of reused"),
         }
