@@ -71,6 +71,8 @@ pub(super) enum Took {
     Done,
     /// It goes to the server as it is.
     Forward,
+    /// It stays in the inbox until more is answered.
+    Wait,
     /// It needs the slow way.
     Slow(Box<Job>),
 }
@@ -113,8 +115,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 continue;
             }
             if self.copy_in && matches!(tag, client::SYNC | client::FLUSH) {
-                // The server ignores both until the data ends (55.2.7).
-                self.inbox.advance(size);
+                // The server ignores both until the data ends (55.2.7): unless it
+                // has met an error in the data, and then this is the Sync it waits for.
+                // A string held in a transaction of the gate's own is no pipeline.
+                let held = matches!(self.queue.front(), Some(Expected::Query(run)) if run.hold);
+                if tag == client::SYNC && !held {
+                    self.copy_syncs += 1;
+                    self.forward(size);
+                } else {
+                    self.inbox.advance(size);
+                }
                 continue;
             }
             if mode == Mode::Settle || self.must_wait(tag) {
@@ -130,10 +140,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if tag != client::TERMINATE && !self.has_link() {
                 return Ok(Some(Step::Acquire));
             }
-            self.nudged = false;
-            match self.on_client_frame(tag, size)? {
+            let took = self.on_client_frame(tag, size)?;
+            self.nudged &= matches!(took, Took::Wait);
+            match took {
                 Took::Done => self.inbox.advance(size),
                 Took::Forward => self.forward(size),
+                Took::Wait => {
+                    self.nudge();
+                    return Ok(None);
+                }
                 Took::Slow(job) => {
                     self.inbox.advance(size);
                     return Ok(Some(Step::Job(job)));
@@ -159,6 +174,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn must_wait(&self, tag: u8) -> bool {
         if self.copy_in || tag == client::TERMINATE {
             return false;
+        }
+        // How many answers the Syncs inside a COPY get is not known before its end.
+        if self.copy_syncs > 0 {
+            return true;
         }
         let fenced = self.fence && !self.queue.is_empty();
         (fenced

@@ -18,6 +18,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// CommandComplete, EmptyQueryResponse or PortalSuspended for an Execute.
     pub(super) fn on_executed(&mut self, tag: u8, at: usize, size: usize) -> Fate {
         self.copy_in = false;
+        self.copy_syncs = 0;
         let second_is_sync = self.queue.second_is_sync();
         let Some(Expected::Execute(mut run)) = self.queue.pop() else {
             return Fate::Relay;
@@ -112,6 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// One statement of a string is done.
     pub(super) fn on_part(&mut self, tag: u8, at: usize, size: usize) -> Fate {
         self.copy_in = false;
+        self.copy_syncs = 0;
         let frame = BytesMut::from(&self.down[at..at + size]);
         let Some(Expected::Query(run)) = self.queue.front() else {
             return Fate::Relay;

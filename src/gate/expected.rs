@@ -171,44 +171,64 @@ pub(super) enum Own {
     Ready,
     /// ReadyForQuery after settings were restored; says nothing about the client's transaction.
     Settings,
+    /// A COPY failed, and nobody knows how many Syncs the server has read behind
+    /// the failure: all ReadyForQuery in front of a mark but the last are the client's.
+    Resync,
 }
 
 /// The queue.
 #[derive(Default)]
 pub(super) struct Queue {
-    items: VecDeque<Expected>,
+    items: VecDeque<(u64, Expected)>,
+    /// Place of the next item; places only grow.
+    next: u64,
+    /// Place of the last item that was taken out.
+    done: u64,
 }
 
 impl Queue {
     pub(super) fn push(&mut self, expected: Expected) {
-        self.items.push_back(expected);
+        self.next += 1;
+        self.items.push_back((self.next, expected));
+    }
+
+    /// Place of the item pushed next.
+    pub(super) fn next_place(&self) -> u64 {
+        self.next + 1
+    }
+
+    /// Everything up to this place was answered or skipped.
+    pub(super) fn done(&self) -> u64 {
+        self.done
     }
 
     pub(super) fn front(&mut self) -> Option<&mut Expected> {
-        self.items.front_mut()
+        self.items.front_mut().map(|(_, item)| item)
     }
 
     pub(super) fn second_is_sync(&self) -> bool {
-        matches!(self.items.get(1), Some(Expected::Sync))
+        matches!(self.items.get(1), Some((_, Expected::Sync)))
     }
 
     /// Whether the next answer is the gate's own to give.
     pub(super) fn starts_with_given(&self) -> bool {
-        matches!(self.items.front(), Some(Expected::Given(..)))
+        matches!(self.items.front(), Some((_, Expected::Given(..))))
     }
 
     /// The answer whose turn has come and that the gate gives itself.
     pub(super) fn pop_given(&mut self) -> Option<&'static [u8]> {
-        let Some(Expected::Given(bytes, _)) = self.items.front() else {
+        let Some((_, Expected::Given(bytes, _))) = self.items.front() else {
             return None;
         };
         let bytes = *bytes;
-        self.items.pop_front();
+        self.pop();
         Some(bytes)
     }
 
     pub(super) fn pop(&mut self) -> Option<Expected> {
-        self.items.pop_front()
+        let (place, item) = self.items.pop_front()?;
+        self.done = place;
+        Some(item)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -217,32 +237,33 @@ impl Queue {
 
     /// Whether a statement is on its way, and not just its preparation.
     pub(super) fn is_running(&self) -> bool {
-        let runs = |item| {
+        self.items.iter().any(|(_, item)| {
             matches!(
                 item,
-                &Expected::Execute(_) | &Expected::Query(_) | &Expected::Own(_)
+                Expected::Execute(_) | Expected::Query(_) | Expected::Own(_)
             )
-        };
-        self.items.iter().any(runs)
+        })
     }
 
     /// Whether the server will flush its answers without being asked.
     pub(super) fn ends_with_ready(&self) -> bool {
         matches!(
             self.items.back(),
-            Some(
+            Some((
+                _,
                 Expected::Sync
                     | Expected::Query(_)
                     | Expected::RefusalQuery(_)
-                    | Expected::Own(Own::Ready | Own::Settings)
-            )
+                    | Expected::Own(Own::Ready | Own::Settings | Own::Resync)
+            ))
         )
     }
 
     /// COPY FROM STDIN has opened: the server ignores every Sync it reads until
     /// the data ends (55.2.7), those already on their way included.
     pub(super) fn forget_syncs(&mut self) {
-        self.items.retain(|item| !matches!(item, Expected::Sync));
+        self.items
+            .retain(|(_, item)| !matches!(item, Expected::Sync));
     }
 
     /// Takes everything up to the next Sync: the server skips it after an error.
@@ -253,12 +274,72 @@ impl Queue {
         let sync = self
             .items
             .iter()
-            .position(|item| matches!(item, Expected::Sync));
-        let mut skipped: Vec<Expected> = self
-            .items
-            .drain(..sync.unwrap_or(self.items.len()))
+            .position(|(_, item)| matches!(item, Expected::Sync));
+        let skipped = self.items.drain(..sync.unwrap_or(self.items.len()));
+        let mut skipped: Vec<Expected> = skipped
+            .map(|(place, item)| {
+                self.done = place;
+                item
+            })
             .collect();
         skipped.reverse();
         (skipped, sync.is_some())
+    }
+
+    /// Whether a message that gives this name a meaning, or takes it away, is
+    /// still to be answered.
+    pub(super) fn is_pending(&self, name: &[u8]) -> bool {
+        self.items.iter().any(|(_, item)| {
+            matches!(item.undo(), Some(Undo::Prepared(pending, _)) if **pending == *name)
+        })
+    }
+
+    /// The same of a portal.
+    pub(super) fn is_pending_portal(&self, name: &[u8]) -> bool {
+        self.items.iter().any(
+            |(_, item)| matches!(item.undo(), Some(Undo::Portal(pending, _)) if **pending == *name),
+        )
+    }
+
+    /// Something was skipped in front of a message that gave the same name
+    /// another meaning since: that one has nothing else to go back to now.
+    /// Gives the undo back if there is no such message.
+    pub(super) fn hand_down(&mut self, undo: Undo) -> Option<Undo> {
+        for (_, item) in &mut self.items {
+            match (item.undo_mut(), &undo) {
+                (Some(Undo::Prepared(name, before)), Undo::Prepared(skipped, older))
+                    if *name == *skipped =>
+                {
+                    before.clone_from(older);
+                    return None;
+                }
+                (Some(Undo::Portal(name, before)), Undo::Portal(skipped, older))
+                    if *name == *skipped =>
+                {
+                    before.clone_from(older);
+                    return None;
+                }
+                _ => {}
+            }
+        }
+        Some(undo)
+    }
+}
+
+impl Expected {
+    fn undo(&self) -> Option<&Undo> {
+        match self {
+            Expected::Parse(undo, _) | Expected::Bind(undo) => Some(undo),
+            Expected::Close(undo) | Expected::Given(_, undo) => undo.as_ref(),
+            _ => None,
+        }
+    }
+
+    fn undo_mut(&mut self) -> Option<&mut Undo> {
+        match self {
+            Expected::Parse(undo, _) | Expected::Bind(undo) => Some(undo),
+            Expected::Close(undo) | Expected::Given(_, undo) => undo.as_mut(),
+            _ => None,
+        }
     }
 }

@@ -25,6 +25,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn on_parse(&mut self, size: usize) -> Result<Took, Error> {
         let body = &self.inbox[HEADER..size];
         let parse = message::parse(body).map_err(Error::Client)?;
+        let taken = !parse.name.is_empty() && self.names.prepared(parse.name).is_some();
+        if self.home.is_shared() && taken && self.queue.is_pending(parse.name) {
+            // Whether the name is taken will be known when that is answered.
+            return Ok(Took::Wait);
+        }
         let (analysis, analyzed) = self.analyze(parse.text);
         let name: Box<[u8]> = parse.name.into();
         let types: Box<[u32]> = parse.type_oids().collect();
@@ -126,6 +131,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn on_bind(&mut self, size: usize) -> Result<Took, Error> {
         let bind = message::bind(&self.inbox[HEADER..size]).map_err(Error::Client)?;
         let Some(prepared) = self.names.prepared(bind.statement).cloned() else {
+            if self.queue.is_pending(bind.statement) {
+                // What took the name away may still be skipped.
+                return Ok(Took::Wait);
+            }
             let text = if bind.statement.is_empty() {
                 "unnamed prepared statement does not exist".to_owned()
             } else {
@@ -145,6 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             values: None,
             started: Cell::new(false),
             planned: Cell::new(false),
+            place: Cell::new(0),
         };
         if let Some(statement) = prepared.statement.clone() {
             let values = if prepared.permit.borrow().is_none() {
@@ -235,6 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Remembers a portal that is on its way to the server.
     pub(super) fn push_bind(&mut self, name: Box<[u8]>, portal: Rc<Portal>) {
+        portal.place.set(self.queue.next_place());
         let before = self.names.set_portal(name.clone(), Some(portal));
         self.queue.push(Expected::Bind(Undo::Portal(name, before)));
     }
@@ -267,6 +278,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let execute = message::execute(&self.inbox[HEADER..size]).map_err(Error::Client)?;
         let rows_max = execute.rows_max;
         let Some(portal) = self.names.portal(execute.portal).cloned() else {
+            if self.queue.is_pending_portal(execute.portal) {
+                return Ok(Took::Wait);
+            }
             let text = format!(
                 "portal \"{}\" does not exist",
                 String::from_utf8_lossy(execute.portal)
@@ -305,6 +319,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         if let Some(refused) = self.cannot(&statement, &permit, &needs) {
             self.refuse_extended(Some(&statement), &refused);
+            return Ok(Took::Done);
+        }
+        if statement.facts.handle.is_some()
+            && let Some(text) = self.prepares_taken_name(std::slice::from_ref(&statement))
+        {
+            self.refuse_unknown("42P05", text);
             return Ok(Took::Done);
         }
         self.note_sent(&statement);

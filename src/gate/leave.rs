@@ -19,10 +19,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Err(Error::Client(error)) => Some(UserMessage::fatal("08P01", error.to_string())),
             Err(Error::Draining) => Some(UserMessage::fatal("57P01", "the gate is shutting down")),
             Err(Error::Overdue(message)) => Some((**message).clone()),
-            Err(Error::Backend(_)) if self.down.is_empty() => Some(UserMessage::fatal(
-                "08006",
-                "the connection to the database server ended",
-            )),
+            Err(Error::Backend(_)) if self.down.is_empty() && !self.server_left => Some(
+                UserMessage::fatal("08006", "the connection to the database server ended"),
+            ),
             _ => None,
         };
         let clean = matches!(

@@ -57,6 +57,8 @@ pub(super) struct Portal {
     pub(super) started: Cell<bool>,
     /// The plan was found good.
     pub(super) planned: Cell<bool>,
+    /// Place of its Bind among the messages.
+    pub(super) place: Cell<u64>,
 }
 
 /// A cursor made by DECLARE.
@@ -78,6 +80,19 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn prepared(&self, name: &[u8]) -> Option<&Rc<Prepared>> {
         self.prepared.get(name)
+    }
+
+    /// What the client calls the shared statement with this number.
+    pub(super) fn name_of(&self, number: u64) -> Option<Box<[u8]>> {
+        let mut all = self.prepared.iter();
+        all.find(|(_, prepared)| prepared.shared.as_ref().is_some_and(|s| s.number == number))
+            .map(|(name, _)| name.clone())
+    }
+
+    /// Numbers of its shared statements.
+    pub(super) fn shared_numbers(&self) -> impl Iterator<Item = u64> {
+        let shared = self.prepared.values().filter_map(|p| p.shared.as_ref());
+        shared.map(|shared| shared.number)
     }
 
     pub(super) fn n_prepared(&self) -> usize {
@@ -131,9 +146,11 @@ impl Names {
         }
     }
 
-    /// All portals end with the transaction (55.2.3).
-    pub(super) fn end_transaction(&mut self) {
-        self.portals.clear();
+    /// All portals end with the transaction (55.2.3), those bound behind its end not.
+    pub(super) fn end_transaction(&mut self, done: u64) {
+        if !self.portals.is_empty() {
+            self.portals.retain(|_, portal| portal.place.get() > done);
+        }
     }
 
     /// DEALLOCATE ALL.

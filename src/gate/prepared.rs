@@ -20,8 +20,8 @@ use super::session::Session;
 use crate::model::Statement;
 use crate::model::facts::Handle;
 use crate::sql;
-use crate::wire::postgres::encode;
 use crate::wire::postgres::frame::server;
+use crate::wire::postgres::{encode, report};
 
 /// ParseComplete, for a statement the server knows already.
 const PARSE_COMPLETE: &[u8] = &[server::PARSE_COMPLETE, 0, 0, 0, 4];
@@ -76,7 +76,11 @@ impl Statements {
             epoch: world.epoch,
             catalog: world.catalog.as_ptr() as usize,
         };
-        if let Some(known) = self.known.get(&key).and_then(Weak::upgrade) {
+        // While definitions change, a statement that servers know may have been
+        // planned for other ones: a new one is not.
+        if !world.pending
+            && let Some(known) = self.known.get(&key).and_then(Weak::upgrade)
+        {
             return known;
         }
         if self.known.len() % SWEEP == SWEEP - 1 {
@@ -94,9 +98,12 @@ impl Statements {
     }
 }
 
+/// How names of shared statements begin on servers.
+const PREFIX: &str = "portcullis_";
+
 /// Name of a shared statement on servers.
 fn server_name(number: u64) -> Box<[u8]> {
-    format!("portcullis_{number}").into_bytes().into()
+    format!("{PREFIX}{number}").into_bytes().into()
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -201,6 +208,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.queue.push(Expected::Close(None));
         }
         encode::parse(&mut self.up, &shared.name, &shared.text, &shared.types);
+    }
+
+    /// An error frame of the server in the names of the client; none where it has no others.
+    pub(super) fn in_own_names(&self, body: &[u8]) -> Option<BytesMut> {
+        if !self.home.is_shared() || memchr::memmem::find(body, PREFIX.as_bytes()).is_none() {
+            return None;
+        }
+        let mut out = BytesMut::new();
+        report::copy_renamed(&mut out, body, PREFIX.as_bytes(), |number| {
+            self.names.name_of(number)
+        });
+        Some(out)
+    }
+
+    /// The server does not run a statement any more that was planned for other
+    /// definitions. The client may prepare it anew, and then means the new ones.
+    pub(super) fn note_outdated(&mut self, body: &[u8]) {
+        let mut fields = report::fields(body);
+        if self.home.is_shared() && fields.any(|field| field == (b'R', b"RevalidateCachedQuery")) {
+            let mut statements = self.worker.statements.borrow_mut();
+            let outdated: Vec<u64> = self.names.shared_numbers().collect();
+            statements.known.retain(|_, shared| {
+                let known = shared.upgrade();
+                known.is_some_and(|shared| !outdated.contains(&shared.number))
+            });
+        }
+    }
+
+    /// PREPARE of a name that the client has given by Parse: the server knows
+    /// other names and cannot say this itself.
+    pub(super) fn prepares_taken_name(&self, statements: &[Arc<Statement>]) -> Option<String> {
+        let [statement] = statements else {
+            return None;
+        };
+        let Some(Handle::Prepare(name, _)) = &statement.facts.handle else {
+            return None;
+        };
+        let taken = self.names.prepared(name.as_bytes());
+        taken
+            .is_some_and(|taken| taken.shared.is_some())
+            .then(|| format!("prepared statement \"{name}\" already exists"))
     }
 
     /// The link no longer knows it, or never came to know it.

@@ -60,6 +60,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Ok(Took::Done);
             }
         }
+        if let Some(text) = self.prepares_taken_name(&analysis.statements) {
+            self.refuse_query(refuse::plain("42P05", text));
+            return Ok(Took::Done);
+        }
         self.write_notices(statements.iter().map(|(_, permit)| permit));
         let returned = needs.iter().any(|need| need.limits.returned.is_some());
         let planned = |(at, need): (usize, &Rc<Needs>)| {

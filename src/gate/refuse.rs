@@ -94,8 +94,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// An error in the server's own words, for a name that is not there.
     pub(super) fn refuse_unknown(&mut self, code: &'static str, text: String) {
-        let mut out = BytesMut::new();
-        encode::error(&mut out, &UserMessage::error(code, text));
-        self.refuse_pipelined(Rc::new(out));
+        self.refuse_pipelined(plain(code, text));
     }
+}
+
+/// An error in the server's own words.
+pub(super) fn plain(code: &'static str, text: String) -> Rc<BytesMut> {
+    let mut out = BytesMut::new();
+    encode::error(&mut out, &UserMessage::error(code, text));
+    Rc::new(out)
 }

@@ -7,12 +7,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Error;
 use super::expected::{Expected, Own, Run, Undo};
+use super::own::OWN_NAME;
 use super::session::{Session, Step};
 use crate::backend::postgres::link::MESSAGE_BYTES_MAX;
 use crate::telemetry;
 use crate::wire::postgres::frame::{self, HEADER, server};
-use crate::wire::postgres::message;
 use crate::wire::postgres::report::Report;
+use crate::wire::postgres::{encode, message};
 
 /// What happens with a frame.
 pub(super) enum Fate {
@@ -250,6 +251,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         {
             run.over.get_or_insert(message);
         }
+        self.server_left |= report.is_fatal();
+        let resync = self.copy_syncs > 0 && !self.server_left;
+        if report.code == "0A000" {
+            let outdated = BytesMut::from(&self.down[at + HEADER..at + size]);
+            self.note_outdated(&outdated);
+        }
         let failing = match self.queue.front() {
             Some(Expected::Execute(run) | Expected::Query(run)) => run
                 .statements
@@ -262,6 +269,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let mut fate = Fate::Relay;
         let pipelined = match self.queue.front() {
+            // An error that nobody waits for: the connection's end.
             None | Some(Expected::Sync) => return fate,
             Some(Expected::Refusal(error)) => {
                 self.replacement = Some(error.clone());
@@ -300,7 +308,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 *slot = run;
             }
         }
+        if resync {
+            self.resync();
+        }
+        if matches!(fate, Fate::Relay)
+            && let Some(renamed) = self.in_own_names(&self.down[at + HEADER..at + size])
+        {
+            self.replacement = Some(Rc::new(renamed));
+            return Fate::Drop;
+        }
         fate
+    }
+
+    /// Asks the server how many of the Syncs inside the COPY it has answered.
+    fn resync(&mut self) {
+        encode::sync(&mut self.up);
+        encode::close(&mut self.up, b'P', OWN_NAME);
+        encode::sync(&mut self.up);
+        self.queue.push(Expected::Own(Own::Resync));
     }
 
     /// The server skips everything up to Sync; so do names and expectations.
@@ -340,6 +365,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn undo(&mut self, undo: Undo) {
+        let Some(undo) = self.queue.hand_down(undo) else {
+            return;
+        };
         match undo {
             Undo::Prepared(name, before) => drop(self.names.set_prepared(name, before)),
             Undo::Portal(name, before) => drop(self.names.set_portal(name, before)),
@@ -361,7 +389,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.own.error.get_or_insert(body);
                 match own {
                     Own::Closes(_) => self.skip_pipeline(""),
-                    Own::Ready => {}
+                    Own::Ready | Own::Resync => {}
                     Own::Settings => {
                         let why = "the session's settings cannot be restored";
                         return Err(Error::Backend(crate::backend::postgres::Error::Protocol(
@@ -377,8 +405,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         *front = Expected::Own(Own::Closes(n - 1));
                     }
                 }
+                Own::Resync => {
+                    if let Some(front) = self.queue.front() {
+                        *front = Expected::Own(Own::Ready);
+                    }
+                    // The last one answered the Sync of the gate's own.
+                    self.doubtful = None;
+                    self.copy_syncs = 0;
+                }
                 Own::Ready | Own::Settings => {}
             },
+            server::READY if own == Own::Resync => {
+                let status = body.first().copied().unwrap_or(b'I');
+                let mut ready = BytesMut::new();
+                encode::ready(&mut ready, status);
+                if let Some(ready) = self.doubtful.replace(ready) {
+                    // The server has read the Sync that the client's pipeline waits for.
+                    self.discard = false;
+                    self.outbox.extend_from_slice(&ready);
+                }
+            }
             server::READY if own == Own::Settings => {
                 self.queue.pop();
                 self.own = super::own::Answer::default();

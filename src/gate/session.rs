@@ -138,6 +138,12 @@ pub struct Session<S> {
     pub(super) watched: u32,
     /// COPY FROM STDIN is open.
     pub(super) copy_in: bool,
+    /// Syncs sent while it was; ignored by the server if the data was good.
+    pub(super) copy_syncs: u32,
+    /// A ReadyForQuery that may be the client's or the gate's own.
+    pub(super) doubtful: Option<BytesMut>,
+    /// The server has said that it ends the connection.
+    pub(super) server_left: bool,
     /// The gate opened a transaction block in a pipeline, to be closed at Sync.
     pub(super) own_block: bool,
     /// A transaction block is open, as far as command tags tell.

@@ -64,7 +64,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.wants.end(!self.failed);
         self.failed = false;
         self.ledger.end();
-        self.names.end_transaction();
+        self.names.end_transaction(self.queue.done());
         self.settings_changed = false;
         if std::mem::take(&mut self.ddl) {
             self.catalog.note_ddl();
@@ -137,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.in_block = *chain;
                 self.progress.transactions = self.progress.transactions.wrapping_add(1);
                 self.ledger.end();
-                self.names.end_transaction();
+                self.names.end_transaction(self.queue.done());
             }
             Some(Control::PrepareTransaction) => {
                 self.in_block = false;

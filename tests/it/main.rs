@@ -8,6 +8,7 @@
 mod catalog;
 mod config;
 mod differential_cases;
+mod differential_pipelines;
 mod door;
 mod drivers;
 mod explain;

@@ -56,6 +56,8 @@ pub(super) async fn enter(door: &Door, stream: Socket) -> Result<Option<Entered>
             // way, and the key is the proof.
             First::Cancel(pid, secret) => {
                 door.cancels.cancel(pid, &secret).await;
+                // Over TLS libpq 17 takes an end without a farewell for a failure.
+                let _ = stream.shutdown().await;
                 return Ok(None);
             }
             First::Unsupported { major, minor } => {

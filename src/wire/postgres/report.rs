@@ -85,9 +85,54 @@ pub fn copy_shifted(out: &mut BytesMut, body: &[u8], characters: usize) {
     });
 }
 
+/// Copies an ErrorResponse with other names in its texts: `name` gets what
+/// stands behind each `prefix` up to the next byte that is no digit.
+pub fn copy_renamed(
+    out: &mut BytesMut,
+    body: &[u8],
+    prefix: &[u8],
+    name: impl Fn(u64) -> Option<Box<[u8]>>,
+) {
+    encode::frame(out, b'E', |out| {
+        for (tag, text) in fields(body) {
+            out.put_u8(tag);
+            let mut rest = text;
+            while let Some(at) = memchr::memmem::find(rest, prefix) {
+                let behind = at + prefix.len();
+                let digits = rest[behind..].iter().take_while(|b| b.is_ascii_digit());
+                let end = behind + digits.count();
+                let number = std::str::from_utf8(&rest[behind..end]).ok();
+                let number = number.and_then(|digits| digits.parse().ok());
+                match number.and_then(&name) {
+                    Some(name) => {
+                        out.put_slice(&rest[..at]);
+                        out.put_slice(&name);
+                    }
+                    None => out.put_slice(&rest[..end]),
+                }
+                rest = &rest[end..];
+            }
+            encode::cstr(out, rest);
+        }
+        out.put_u8(0);
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_put_back() {
+        let body = b"SERROR\0Mno \"portcullis_12\", no \"portcullis_7\", portcullis_own\0\0";
+        let mut out = BytesMut::new();
+        copy_renamed(&mut out, body, b"portcullis_", |number| {
+            (number == 12).then(|| Box::from(*b"mine"))
+        });
+        let message = fields(&out[5..]).find(|(tag, _)| *tag == b'M').unwrap().1;
+        let expected = b"no \"mine\", no \"portcullis_7\", portcullis_own";
+        assert_eq!(message, expected);
+    }
 
     #[test]
     fn reads_fields_and_shifts_the_position() {

@@ -125,3 +125,32 @@ fn a_link_holds_no_more_statements_than_it_may() {
         assert!(row(&one.lines(&execute(&format!("s{n}"), ""))).contains(&n.to_string()));
     }
 }
+
+#[test]
+fn a_statement_prepared_anew_means_the_new_definitions() {
+    let Some(scene) = Scene::new(1, "CREATE TABLE w (a int); INSERT INTO w VALUES (1)") else {
+        return;
+    };
+    let mut one = scene.client();
+    one.lines(&prepare("a", "select * from w"));
+    assert_eq!(row(&one.lines(&execute("a", ""))), "1");
+    // Somebody else, past the gate: it cannot know before it asks.
+    let added = scene
+        .database
+        .direct()
+        .lines("Q alter table w add b int default 2");
+    assert!(added[0].starts_with("CommandComplete"), "{added:?}");
+    let stale = one.lines(&execute("a", ""));
+    assert!(stale.iter().any(|line| line.contains("0A000")), "{stale:?}");
+    // As drivers do it: close and prepare once more, under the same or another name.
+    one.lines("C S a\nS");
+    one.lines(&prepare("a", "select * from w"));
+    assert_eq!(row(&one.lines(&execute("a", ""))), "1 | 2");
+    one.lines(&prepare("b", "select * from w"));
+    let described = one.lines("D S b\nS");
+    assert!(
+        described.iter().any(|line| line.contains(" b of-table")),
+        "{described:?}"
+    );
+    assert_eq!(row(&one.lines(&execute("b", ""))), "1 | 2");
+}
