@@ -159,13 +159,14 @@ pub(super) struct Prepared {
     names: Vec<Arc<str>>,
 }
 
-fn target(backend: &PostgresBackend, database: &Database) -> Result<Target, tls::Error> {
+pub(super) fn target(backend: &PostgresBackend, database: &Database) -> Result<Target, tls::Error> {
     Ok(Target {
         host: backend.host.clone(),
         port: backend.port,
         database: backend.database.clone(),
         user: backend.user.clone(),
         password: backend.password.clone(),
+        proof: None,
         timeout: database.pool.connect_timeout,
         cancel_timeout: database.timeouts.cancel(),
         lifetime: database.pool.lifetime,

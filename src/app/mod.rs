@@ -5,6 +5,7 @@
 //! Read [`App::build`] first, then [`App::serve`].
 
 mod backends;
+mod directories;
 mod doors;
 pub mod errors;
 mod policies;
@@ -34,6 +35,7 @@ use crate::safety::rate::Rates;
 use crate::telemetry::{Event, Recorder, Telemetry};
 
 use backends::Databases;
+use directories::Directories;
 use doors::Doors;
 use reload::{Reloading, Watch};
 use status::Board;
@@ -108,7 +110,7 @@ impl App {
         if config.databases.is_empty() {
             return Err(AppError::Nothing("no database is configured"));
         }
-        if config.users.is_empty() {
+        if !config.knows_users() {
             return Err(AppError::Nothing(
                 "no user is configured, so nobody could log in",
             ));
@@ -132,6 +134,8 @@ impl App {
             .build()
             .map_err(AppError::Thread)?;
         let databases = Arc::new(Databases::open(&config, side.handle().clone())?);
+        let directories = Arc::new(Directories::new(side.handle().clone()));
+        directories.swap(directories.prepare(&config)?);
         let acceptors = bind(&config, &side)?;
         let addresses: Vec<Endpoint> = acceptors.iter().map(|a| a.address().clone()).collect();
         let config = Arc::new(ArcSwap::from_pointee(config));
@@ -144,6 +148,7 @@ impl App {
             rates: Arc::new(Rates::new()),
             cancels: Arc::default(),
             attempts: Arc::default(),
+            directories: directories.clone(),
             backends: databases.current(),
             doors,
             drain: draining,
@@ -309,6 +314,7 @@ impl App {
             policies: self.shared.policies.clone(),
             board: self.board.clone(),
             doors: self.shared.doors.clone(),
+            directories: self.shared.directories.clone(),
             telemetry: self.shared.telemetry.clone(),
             databases,
             readiness,

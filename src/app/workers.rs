@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
+use crate::app::directories::Directories;
 use crate::app::doors::Doors;
 use crate::config::Config;
 use crate::frontend::postgres::attempts::Attempts;
@@ -36,6 +37,8 @@ pub struct Shared {
     pub cancels: Arc<Cancels>,
     /// Failed logins of late.
     pub attempts: Arc<Attempts>,
+    /// Users that the servers know.
+    pub directories: Arc<Directories>,
     /// Databases.
     pub backends: Arc<ArcSwap<Backends>>,
     /// TLS and lists of the doors, swapped on reload.
@@ -134,6 +137,7 @@ async fn one(accepted: Accepted, shared: Shared, worker: Rc<Worker>) {
         cancels: shared.cancels.clone(),
         seed: shared.seed,
         attempts: shared.attempts.clone(),
+        directory: shared.directories.clone(),
         tls: entrance.tls.clone(),
         gates: entrance.gates.clone(),
     };

@@ -11,8 +11,8 @@ use super::reader::{At, Problems, Table};
 use super::source::Source;
 use super::values::{self, Surroundings};
 use super::{
-    AnalysisConfig, Backend, Config, Database, Limits, LogConfig, OpaqueMode, Secret, auth, listen,
-    policies, pool, reference, timeouts, tls, users,
+    AnalysisConfig, Backend, Config, Database, Limits, LogConfig, OpaqueMode, Secret, auth,
+    auth_query, listen, policies, pool, reference, timeouts, tls, users,
 };
 
 /// Largest configuration file that is read.
@@ -185,6 +185,7 @@ pub(super) fn address(table: Table<'_>, text: At<&str>) -> Option<std::net::Sock
 fn databases(top: Table<'_>, surroundings: Surroundings<'_>) -> Vec<Arc<Database>> {
     let mut seen = HashMap::new();
     let mut databases = Vec::new();
+    let common = auth_query::top(top, surroundings);
     for table in top.tables("database", &reference::DATABASE) {
         let name = table.needed_text("name");
         if let Some(name) = &name {
@@ -193,12 +194,15 @@ fn databases(top: Table<'_>, surroundings: Surroundings<'_>) -> Vec<Arc<Database
         let backend = backend(table, surroundings);
         let pool = pool::read(table);
         let timeouts = timeouts::read(table, &reference::DATABASE_TIMEOUTS);
+        let own = auth_query::of_database(table, surroundings);
         if let (Some(name), Some(backend)) = (name, backend) {
+            let on_server = matches!(backend, Backend::Postgres(_));
             databases.push(Arc::new(Database {
                 name: Arc::from(name.value),
                 backend,
                 pool,
                 timeouts,
+                auth_query: own.or_else(|| common.clone()).filter(|_| on_server),
             }));
         }
     }
@@ -233,7 +237,14 @@ fn backend(table: Table<'_>, surroundings: Surroundings<'_>) -> Option<Backend> 
             Some(Backend::Postgres(postgres))
         }
         sqlite => {
-            for key in ["password", "operator", "pool", "timeouts", "tls"] {
+            for key in [
+                "password",
+                "operator",
+                "pool",
+                "timeouts",
+                "tls",
+                "auth_query",
+            ] {
                 if let (Some(found), true) = (table.get(key), surroundings.environment.is_some()) {
                     table.problems.warning(
                         found.span,

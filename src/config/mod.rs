@@ -6,6 +6,7 @@
 //! Read [`Config`] first, then [`load()`].
 
 pub mod auth;
+mod auth_query;
 mod diagnostic;
 mod listen;
 mod load;
@@ -13,6 +14,7 @@ pub mod networks;
 mod page;
 mod policies;
 mod pool;
+mod proof;
 mod reader;
 pub mod reference;
 mod settings;
@@ -25,6 +27,7 @@ mod users;
 mod values;
 
 pub use auth::{AuthRule, Method};
+pub use auth_query::{ActAs, AuthQuery};
 pub use diagnostic::{Diagnostic, Level, Place, nearest};
 pub use listen::{Endpoint, Gates, Listen, Protocol, UnixAddress};
 pub use load::{load, load_without_secrets, parse, read};
@@ -32,6 +35,7 @@ pub use load::{load, load_without_secrets, parse, read};
 pub(crate) use page::check_page;
 pub use page::markdown;
 pub use pool::{Pool, PoolMode, UserPool};
+pub use proof::{Proof, ProofSlot};
 pub use source::Source;
 pub use timeouts::{FOREVER, Timeouts};
 pub use tls::{DoorTls, ServerTls, SslMode};
@@ -128,6 +132,23 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Whether anybody could log in.
+    pub fn knows_users(&self) -> bool {
+        !self.users.is_empty() || self.databases.iter().any(|it| it.auth_query.is_some())
+    }
+
+    /// Keeps what users have proven, where their passwords are the same.
+    pub fn keep_proofs(&mut self, old: &Config) {
+        for user in &mut self.users {
+            let known = old.users.iter().find(|known| known.name == user.name);
+            if let Some(known) = known.filter(|known| known.credential == user.credential)
+                && user.proof.is_some()
+            {
+                Arc::make_mut(user).proof = known.proof.clone().or(user.proof.clone());
+            }
+        }
+    }
+
     /// The configuration of the demonstration: one SQLite file, one user whom
     /// everybody may be, limits and a trap on its tables. For a loopback address.
     pub fn builtin_demo(sqlite_path: &Path, address: SocketAddr) -> Config {
@@ -144,6 +165,7 @@ impl Config {
             },
             pool: Pool::default(),
             timeouts: Timeouts::default(),
+            auth_query: None,
         })];
         config
     }
@@ -160,6 +182,8 @@ pub struct Database {
     pub pool: Pool,
     /// How long things may take.
     pub timeouts: Timeouts,
+    /// How users that the file does not know are looked up; none: not at all.
+    pub auth_query: Option<AuthQuery>,
 }
 
 /// What stands behind a database name.

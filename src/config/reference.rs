@@ -6,7 +6,7 @@ mod doors;
 mod pool;
 mod tls;
 
-pub use auth::AUTH;
+pub use auth::{AUTH, AUTH_QUERY, DATABASE_AUTH_QUERY};
 pub use doors::{LISTEN, PROXY_PROTOCOL, SERVER, USER};
 pub use pool::{DATABASE_TIMEOUTS, POOL, USER_POOL, USER_TIMEOUTS};
 pub use tls::{DATABASE_TLS, LISTEN_TLS};
@@ -83,6 +83,12 @@ pub const TOP: Section = Section {
             "tables",
             "each user's own",
             "Rules about who proves what.",
+        ),
+        key(
+            "auth_query",
+            "table",
+            "nobody is looked up",
+            "Users that the server knows.",
         ),
         key(
             "table_limits",
@@ -165,6 +171,12 @@ pub const DATABASE: Section = Section {
         ),
         key("pool", "table", "", "Connections to the server."),
         key("timeouts", "table", "none", "How long things may take."),
+        key(
+            "auth_query",
+            "table",
+            "the top level's",
+            "How users that are not in this file are looked up.",
+        ),
     ],
 };
 
@@ -381,11 +393,13 @@ pub const SECTIONS: &[&Section] = &[
     &POOL,
     &DATABASE_TIMEOUTS,
     &OPERATOR,
+    &DATABASE_AUTH_QUERY,
     &USER,
     &SERVER,
     &USER_POOL,
     &USER_TIMEOUTS,
     &AUTH,
+    &AUTH_QUERY,
     &POLICY,
     &DEFAULTS,
     &ANALYSIS,

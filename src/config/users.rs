@@ -8,8 +8,8 @@ use super::networks::{self, Access};
 use super::reader::{At, Table};
 use super::values::{self, Surroundings};
 use super::{
-    Database, Endpoint, Listen, Method, Secret, Timeouts, UserPool, auth, pool, reference,
-    timeouts, tls,
+    ActAs, Database, Endpoint, Listen, Method, ProofSlot, Secret, Timeouts, UserPool, auth, pool,
+    reference, timeouts, tls,
 };
 
 /// A user that may log in.
@@ -38,15 +38,54 @@ pub struct User {
     pub pool: UserPool,
     /// Timeouts that are different from those of the database.
     pub timeouts: Timeouts,
+    /// Where what it proves is kept, for logging in to the server; none: the
+    /// server user's own password does.
+    pub proof: Option<Arc<ProofSlot>>,
 }
 
 impl User {
+    /// Somebody whom the server knows under this name, with what it keeps of the
+    /// password.
+    pub fn looked_up(
+        name: &str,
+        credential: Credential,
+        act_as: ActAs,
+        proof: Arc<ProofSlot>,
+    ) -> User {
+        let own = act_as == ActAs::Itself;
+        User {
+            name: name.into(),
+            method: match credential {
+                Credential::Md5(_) => Method::Md5,
+                _ => Method::Scram,
+            },
+            credential,
+            databases: Vec::new(),
+            server: own.then(|| (name.into(), None)),
+            set_role: None,
+            common_name: None,
+            access: Access::default(),
+            system_users: Vec::new(),
+            pool: UserPool::default(),
+            timeouts: Timeouts::default(),
+            proof: own.then_some(proof),
+        }
+    }
+
     /// Whether a user of the system may log in under this name.
     pub fn is_system_user(&self, name: &str) -> bool {
         match &*self.system_users {
             [] => *self.name == *name,
             listed => listed.iter().any(|known| **known == *name),
         }
+    }
+}
+
+impl Credential {
+    /// From what a server keeps: a verifier, a hash, or the password itself.
+    /// None: damaged.
+    pub fn stored(text: String) -> Option<Credential> {
+        values::credential(text).ok()
     }
 }
 
@@ -131,6 +170,10 @@ pub(super) fn read(
         let (Some(name), Some((method, credential))) = (name, proof) else {
             continue;
         };
+        // Without a password for the server, what the client proves has to do.
+        let proof = matches!(&server, Some((_, None)))
+            && matches!(credential, Credential::Verifier(_) | Credential::Md5(_));
+        let proof = proof.then(Arc::<ProofSlot>::default);
         let databases = allowed
             .iter()
             .map(|database| Arc::from(database.value))
@@ -147,6 +190,7 @@ pub(super) fn read(
             system_users,
             pool: pool::read_user(table),
             timeouts: timeouts::read(table, &reference::USER_TIMEOUTS),
+            proof,
         }));
     }
     users

@@ -211,6 +211,7 @@ impl Source {
             Some((name, password)) => Target {
                 user: name.clone(),
                 password: password.clone(),
+                proof: user.proof.clone(),
                 ..self.target.clone()
             },
             None => self.target.clone(),

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 
 use crate::admin::Readiness;
 use crate::app::backends::Databases;
+use crate::app::directories::Directories;
 use crate::app::doors::{self, Doors};
 use crate::app::policies::{self, diagnostics};
 use crate::app::status::Board;
@@ -23,6 +24,7 @@ pub(in crate::app) struct Reloading {
     pub(in crate::app) telemetry: Telemetry,
     pub(in crate::app) databases: Arc<Databases>,
     pub(in crate::app) doors: Arc<Doors>,
+    pub(in crate::app) directories: Arc<Directories>,
     pub(in crate::app) readiness: Arc<Readiness>,
 }
 
@@ -33,13 +35,14 @@ impl Reloading {
         let Some(path) = current.path.as_deref() else {
             return files(&current);
         };
-        let config = match config::load(path) {
+        let mut config = match config::load(path) {
             Ok(config) => config,
             Err(list) => {
                 self.failed(recorder, &list);
                 return files(&current);
             }
         };
+        config.keep_proofs(&current);
         match self.swap(&config) {
             Ok(report) => self.done(recorder, &current, config, &report),
             Err(list) => {
@@ -64,7 +67,7 @@ impl Reloading {
         if config.databases.is_empty() {
             return nothing("database");
         }
-        if config.users.is_empty() {
+        if !config.knows_users() {
             return nothing("user");
         }
         let problems = doors::check_tls(config);
@@ -76,12 +79,17 @@ impl Reloading {
             .databases
             .prepare(config)
             .map_err(|error| vec![chain(&error)])?;
+        let directories = self
+            .directories
+            .prepare(config)
+            .map_err(|error| vec![chain(&error)])?;
         let report = self
             .policies
             .reload(config)
             .map_err(|errors| diagnostics(&errors, config))?;
         self.databases.swap(databases);
         self.doors.swap(doors);
+        self.directories.swap(directories);
         Ok(report)
     }
 

@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, BytesMut};
-use postgres_protocol::authentication::{md5_hash, sasl};
+use postgres_protocol::authentication::sasl;
 use rand::RngExt;
 use tokio::io::AsyncWriteExt;
 
 use super::Error;
 use super::dial::{Way, dial, other_way_may_work, ways};
 use super::link::{About, Link, ServerState};
-use crate::config::Secret;
+use super::proving::{Exchange, known, md5_answer};
 use crate::config::tls::ChannelBinding;
+use crate::config::{Proof, ProofSlot, Secret};
 use crate::net::tls;
 use crate::wire::postgres::encode;
 use crate::wire::postgres::frame::server;
@@ -32,6 +33,9 @@ pub struct Target {
     pub user: Arc<str>,
     /// Password, if the server asks.
     pub password: Option<Secret>,
+    /// What the user has proven to the gate, which proves it to the server where
+    /// there is no password.
+    pub proof: Option<Arc<ProofSlot>>,
     /// Bound on everything up to ReadyForQuery.
     pub timeout: Duration,
     /// Bound on a cancel request.
@@ -91,7 +95,15 @@ async fn enter(
     };
     write_startup(&mut link.outbox, target, parameters);
     send(&mut link).await?;
-    authenticate(&mut link, target).await?;
+    let proof = known(target);
+    let authenticated = authenticate(&mut link, target, proof.as_deref()).await;
+    if let (Err(Error::Refused(_)), Some(slot), Some(proof)) =
+        (&authenticated, &target.proof, &proof)
+    {
+        // The server keeps another password now.
+        slot.forget(proof);
+    }
+    authenticated?;
     settle(&mut link).await?;
     first_facts(&mut link).await?;
     link.handle = Arc::new(link.about.clone());
@@ -126,15 +138,15 @@ async fn answer(link: &mut Link, body: &[u8]) -> Result<(), Error> {
     send(link).await
 }
 
-async fn authenticate(link: &mut Link, target: &Target) -> Result<(), Error> {
-    let password = || {
-        target
-            .password
-            .as_ref()
-            .ok_or(Error::Authentication("a password, and none is configured"))
-    };
+async fn authenticate(
+    link: &mut Link,
+    target: &Target,
+    proof: Option<&Proof>,
+) -> Result<(), Error> {
+    let proof = || proof.ok_or(Error::Authentication("a password, and none is configured"));
+    let unfit = || Error::Authentication("a password in a form that the gate does not have");
     let binding = target.tls.as_ref().map(|tls| tls.channel_binding());
-    let mut scram: Option<sasl::ScramSha256> = None;
+    let mut scram: Option<Exchange> = None;
     let must_bind = binding == Some(ChannelBinding::Require);
     let unbound =
         Error::Authentication("a login without channel binding, which the configuration demands");
@@ -164,7 +176,10 @@ async fn authenticate(link: &mut Link, target: &Target) -> Result<(), Error> {
             }
             0 => return Ok(()),
             3 => {
-                let mut secret = password()?.reveal().as_bytes().to_vec();
+                let Proof::Password(password) = proof()? else {
+                    return Err(unfit());
+                };
+                let mut secret = password.reveal().as_bytes().to_vec();
                 secret.push(0);
                 answer(link, &secret).await?;
             }
@@ -172,12 +187,9 @@ async fn authenticate(link: &mut Link, target: &Target) -> Result<(), Error> {
                 let salt = rest
                     .first_chunk::<4>()
                     .ok_or_else(|| Error::Protocol("short md5 salt".into()))?;
-                let mut hash = md5_hash(
-                    target.user.as_bytes(),
-                    password()?.reveal().as_bytes(),
-                    *salt,
-                )
-                .into_bytes();
+                let mut hash = md5_answer(proof()?, &target.user, *salt)
+                    .ok_or_else(unfit)?
+                    .into_bytes();
                 hash.push(0);
                 answer(link, &hash).await?;
             }
@@ -190,7 +202,7 @@ async fn authenticate(link: &mut Link, target: &Target) -> Result<(), Error> {
                 if must_bind && mechanism != sasl::SCRAM_SHA_256_PLUS {
                     return Err(unbound);
                 }
-                let exchange = sasl::ScramSha256::new(password()?.reveal().as_bytes(), bound);
+                let exchange = Exchange::begin(proof()?, bound).ok_or_else(unfit)?;
                 let mut first = BytesMut::new();
                 encode::cstr(&mut first, mechanism.as_bytes());
                 first.put_i32(exchange.message().len() as i32);
@@ -388,6 +400,7 @@ mod tests {
             database: "d".into(),
             user: "u".into(),
             password: Some(Secret::new("the password")),
+            proof: None,
             timeout: Duration::from_secs(5),
             cancel_timeout: Duration::from_secs(5),
             lifetime: Duration::from_secs(60),

@@ -7,9 +7,11 @@
 
 pub mod catalog;
 pub mod dial;
+pub mod directory;
 pub mod link;
 pub mod login;
 pub mod pool;
+mod proving;
 
 use crate::wire::postgres::report::Report;
 

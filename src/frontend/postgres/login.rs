@@ -6,10 +6,11 @@ use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::channel::Channel;
-use super::method::method;
+use super::directory::Known;
+use super::method;
 use super::password::{self, Proving};
 use super::{Door, Error, TurnedAway};
-use crate::config::{Credential, Database, Method, User};
+use crate::config::{Credential, Database, Method, Proof, User};
 use crate::model::{Client, UserMessage};
 use crate::wire::postgres::encode;
 use crate::wire::postgres::startup::Startup;
@@ -55,16 +56,14 @@ where
         .get("database")
         .filter(|name| !name.is_empty())
         .unwrap_or(name);
-    let known = door.config.users.iter().find(|user| *user.name == *name);
+    let config = &door.config;
+    let rule = method::rule(config, channel, name, wanted)?;
+    let attempt = door.attempts.attempt(&config.limits, channel.address, name);
+    let known = Known::find(door, wanted, name, &attempt).await?;
     // Elsewhere it is nobody: same questions, same answer.
-    let user = known.filter(|user| user.access.lets_in(channel.address));
-    let method = method(
-        &door.config,
-        channel,
-        user.map(|user| &**user),
-        name,
-        wanted,
-    )?;
+    let user = known.user.as_deref();
+    let user = user.filter(|user| user.access.lets_in(channel.address));
+    let method = method::method(rule, config, channel, user);
     let proving = Proving {
         door,
         stream: &mut *stream,
@@ -72,17 +71,30 @@ where
         name,
         credential: user.map_or(&Credential::Nothing, |user| &user.credential),
         channel,
-        attempt: door
-            .attempts
-            .attempt(&door.config.limits, channel.address, name),
+        attempt,
     };
-    let proven = prove(proving, method, user.map(|user| &**user)).await;
-    match proven {
-        Err(Error::Refused(away)) if known.is_some() && user.is_none() => {
-            return Err(away.because("address").into());
+    match prove(proving, method, user).await {
+        Ok(proof) => {
+            if let Some(slot) = user.and_then(|user| user.proof.as_ref())
+                && let Some(proof) = proof
+            {
+                slot.learn(proof);
+            }
         }
-        result => result?,
+        Err(Error::Refused(away)) => {
+            known.mistaken(door, wanted, name);
+            let elsewhere = known.user.is_some() && user.is_none();
+            let away = *away;
+            return Err(if elsewhere {
+                away.because("address")
+            } else {
+                away
+            }
+            .into());
+        }
+        Err(error) => return Err(error),
     }
+    let user = user.and(known.user.as_ref());
     let Some(user) = user else {
         let message = format!("role \"{name}\" does not exist");
         return refuse(UserMessage::fatal("28000", message));
@@ -122,24 +134,33 @@ where
     })
 }
 
-/// Carries the method out; returns only when it was satisfied.
-async fn prove<S>(proving: Proving<'_, S>, method: Method, user: Option<&User>) -> Result<(), Error>
+/// Carries the method out; returns only when it was satisfied, with what was
+/// learnt from it.
+async fn prove<S>(
+    proving: Proving<'_, S>,
+    method: Method,
+    user: Option<&User>,
+) -> Result<Option<Proof>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (channel, name) = (proving.channel, proving.name);
-    match method {
-        Method::Trust | Method::Certificate => {}
-        Method::Peer => channel.is_peer_of(user, name).await?,
-        Method::Scram | Method::Md5 | Method::Password => proving.run(method).await?,
+    let proof = match method {
+        Method::Trust | Method::Certificate => None,
+        Method::Peer => {
+            channel.is_peer_of(user, name).await?;
+            None
+        }
+        Method::Scram | Method::Md5 | Method::Password => Some(proving.run(method).await?),
         // Never chosen; and if it were, nobody comes in by it.
         Method::Reject => return Err(password::wrong(name)),
-    }
+    };
     match user.and_then(|user| user.common_name.as_deref()) {
-        Some(wanted) => channel.is_certified_as(wanted, name),
-        None if method == Method::Certificate => channel.is_certified_as(name, name),
-        None => Ok(()),
+        Some(wanted) => channel.is_certified_as(wanted, name)?,
+        None if method == Method::Certificate => channel.is_certified_as(name, name)?,
+        None => {}
     }
+    Ok(proof)
 }
 
 fn refuse<T>(message: UserMessage) -> Result<T, Error> {

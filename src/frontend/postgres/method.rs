@@ -6,16 +6,16 @@ use crate::config::auth::Asking;
 use crate::config::{Config, Credential, Method, User};
 use crate::model::UserMessage;
 
-/// The method for this login. `user` is none for names that nobody has.
-pub(super) fn method(
+/// What the rules say; none: there are no rules, and the user's own method
+/// decides. Needs to know nobody yet, so that those it turns away cost nothing.
+pub(super) fn rule(
     config: &Config,
     channel: &Channel,
-    user: Option<&User>,
     name: &str,
     database: &str,
-) -> Result<Method, Error> {
+) -> Result<Option<Method>, Error> {
     let Some(rules) = &config.auth else {
-        return Ok(own(config, channel, user));
+        return Ok(None);
     };
     let asking = Asking {
         address: channel.address,
@@ -36,14 +36,27 @@ pub(super) fn method(
     let words = match rule.map(|rule| rule.method) {
         None => "no pg_hba.conf entry for host",
         Some(Method::Reject) => "pg_hba.conf rejects connection for host",
-        Some(Method::Md5) => return Ok(md5_or_scram(config, user)),
-        Some(method) => return Ok(method),
+        Some(method) => return Ok(Some(method)),
     };
     let message =
         format!("{words} \"{from}\", user \"{name}\", database \"{database}\", {encryption}");
     Err(TurnedAway::new(UserMessage::fatal("28000", message))
         .because("rule")
         .into())
+}
+
+/// What has to be proven. `user` is none for names that nobody has.
+pub(super) fn method(
+    rule: Option<Method>,
+    config: &Config,
+    channel: &Channel,
+    user: Option<&User>,
+) -> Method {
+    match rule {
+        None => own(config, channel, user),
+        Some(Method::Md5) => md5_or_scram(config, user),
+        Some(method) => method,
+    }
 }
 
 /// Without rules. Whoever cannot prove what it would have to is asked for a

@@ -6,6 +6,7 @@
 
 pub mod attempts;
 mod channel;
+pub mod directory;
 mod enter;
 mod login;
 mod method;
@@ -36,6 +37,8 @@ pub struct Door {
     pub seed: [u8; 32],
     /// Failed logins of late.
     pub attempts: Arc<attempts::Attempts>,
+    /// Users that are not in the configuration.
+    pub directory: Arc<dyn directory::Directory>,
     /// Encryption; none: not offered.
     pub tls: Option<Arc<tls::Server>>,
     /// Who may come, and whose word for it is taken.

@@ -13,7 +13,7 @@ use super::attempts::Attempt;
 use super::channel::Channel;
 use super::scram::{self, Exchange, Verifier};
 use super::{Door, Error, TurnedAway};
-use crate::config::{Credential, Method};
+use crate::config::{Credential, Method, Proof, Secret};
 use crate::model::UserMessage;
 use crate::wire::postgres::{self as wire, encode, frame};
 
@@ -43,19 +43,24 @@ pub(super) struct Proving<'a, S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Proving<'_, S> {
     /// Asks by this method; whoever is wrong is told so by the caller.
-    pub(super) async fn run(mut self, method: Method) -> Result<(), Error> {
+    /// What was learnt can be proven to others.
+    pub(super) async fn run(mut self, method: Method) -> Result<Proof, Error> {
         self.attempt.check()?;
-        let right = match method {
+        let proof = match method {
             Method::Md5 => self.md5().await?,
             Method::Password => self.clear().await?,
             _ => self.scram().await?,
         };
-        if right {
-            self.attempt.succeeded();
-            return Ok(());
+        match proof {
+            Some(proof) => {
+                self.attempt.succeeded();
+                Ok(proof)
+            }
+            None => {
+                self.attempt.failed();
+                Err(wrong(self.name))
+            }
         }
-        self.attempt.failed();
-        Err(wrong(self.name))
     }
 
     async fn ask(&mut self, kind: i32, body: &[u8]) -> Result<(), Error> {
@@ -96,7 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Proving<'_, S> {
         Ok(body)
     }
 
-    async fn scram(&mut self) -> Result<bool, Error> {
+    async fn scram(&mut self) -> Result<Option<Proof>, Error> {
         let mut offer = BytesMut::new();
         if self.channel.end_point.is_some() {
             encode::cstr(&mut offer, scram::PLUS.as_bytes());
@@ -130,14 +135,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Proving<'_, S> {
         let last = self.answer(MESSAGE_BYTES_MAX).await?;
         let last = std::str::from_utf8(&last).map_err(|_| malformed())?;
         self.attempt.check()?;
-        let Some(proof) = exchange.finish(last) else {
-            return Ok(false);
+        let Some(proven) = exchange.finish(last) else {
+            return Ok(None);
         };
-        self.ask(SASL_FINAL, proof.as_bytes()).await?;
-        Ok(true)
+        self.ask(SASL_FINAL, proven.signature.as_bytes()).await?;
+        Ok(Some(Proof::Keys {
+            client: proven.client_key,
+            server: proven.server_key,
+        }))
     }
 
-    async fn md5(&mut self) -> Result<bool, Error> {
+    async fn md5(&mut self) -> Result<Option<Proof>, Error> {
         let salt: [u8; 4] = rand::rng().random();
         self.ask(MD5, &salt).await?;
         let answer = self.text(MESSAGE_BYTES_MAX).await?;
@@ -154,15 +162,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Proving<'_, S> {
             }
         };
         let expected = format!("md5{}", md5_hex(&[inner.as_bytes(), &salt]));
-        Ok(bool::from(expected.as_bytes().ct_eq(&answer)) && known)
+        let right = bool::from(expected.as_bytes().ct_eq(&answer)) && known;
+        Ok(right.then(|| Proof::Md5(Secret::new(format!("md5{inner}")))))
     }
 
-    async fn clear(&mut self) -> Result<bool, Error> {
+    async fn clear(&mut self) -> Result<Option<Proof>, Error> {
         self.ask(CLEAR, &[]).await?;
         let answer = self.text(PASSWORD_BYTES_MAX).await?;
         self.attempt.check()?;
         let Ok(password) = String::from_utf8(answer.to_vec()) else {
-            return Ok(false);
+            return Ok(None);
         };
         let verifier = verifier(self.door, self.name, self.credential);
         let md5 = match self.credential {
@@ -174,12 +183,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Proving<'_, S> {
             md5_hex(&[password.as_bytes(), self.name.as_bytes()])
         );
         // Verifiers may ask for a million iterations: not on the event loop.
+        let secret = Secret::new(&*password);
         let checked = tokio::task::spawn_blocking(move || verifier.is_for(&password));
         let is_password = checked.await.unwrap_or(false);
-        Ok(match md5 {
+        let right = match md5 {
             Some(known) => hash.as_bytes().ct_eq(known.reveal().as_bytes()).into(),
             None => is_password,
-        })
+        };
+        Ok(right.then_some(Proof::Password(secret)))
     }
 }
 

@@ -134,6 +134,16 @@ fn salted_password(password: &[u8], salt: &[u8], iterations: u32) -> [u8; 32] {
     sum
 }
 
+/// A client that knows the password. No Debug: the keys are as good as it.
+pub struct Proven {
+    /// server-final-message.
+    pub signature: String,
+    /// With which the gate can prove the same to a server that keeps this verifier.
+    pub client_key: [u8; 32],
+    /// By which such a server is known.
+    pub server_key: [u8; 32],
+}
+
 /// One exchange, after the client's first message.
 pub struct Exchange {
     verifier: Arc<Verifier>,
@@ -194,8 +204,8 @@ impl Exchange {
         Some((exchange, server_first))
     }
 
-    /// Reads client-final-message; answers server-final-message. None: wrong.
-    pub fn finish(&self, client_final: &str) -> Option<String> {
+    /// Reads client-final-message. None: wrong.
+    pub fn finish(&self, client_final: &str) -> Option<Proven> {
         let (without_proof, proof) = client_final.rsplit_once(",p=")?;
         let mut parts = without_proof.split(',');
         let binding = BASE64.decode(parts.next()?.strip_prefix("c=")?).ok()?;
@@ -214,11 +224,13 @@ impl Exchange {
             *k ^= s;
         }
         let stored: [u8; 32] = Sha256::digest(client_key).into();
-        bool::from(stored.ct_eq(&self.verifier.stored_key)).then(|| {
-            format!(
+        bool::from(stored.ct_eq(&self.verifier.stored_key)).then(|| Proven {
+            signature: format!(
                 "v={}",
                 BASE64.encode(hmac(&self.verifier.server_key, message.as_bytes()))
-            )
+            ),
+            client_key,
+            server_key: self.verifier.server_key,
         })
     }
 }
@@ -244,7 +256,7 @@ mod tests {
         client.update(reply.as_bytes()).unwrap();
         let last = String::from_utf8(client.message().to_vec()).unwrap();
         match server.finish(&last) {
-            Some(proof) => client.finish(proof.as_bytes()).is_ok(),
+            Some(proven) => client.finish(proven.signature.as_bytes()).is_ok(),
             None => false,
         }
     }

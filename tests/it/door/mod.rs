@@ -2,6 +2,7 @@
 
 mod attempts;
 mod lists;
+mod lookup;
 mod passwords;
 mod proxy;
 mod rules;

@@ -48,6 +48,8 @@ fn server() -> &'static Result<Postgres, String> {
         let address = SocketAddr::from(([127, 0, 0, 1], server.port));
         let mut admin = Raw::login(address, &Login::new(SUPERUSER, "postgres"));
         admin.rows(&format!("CREATE ROLE {OWNER} LOGIN"));
+        // Whoever is a member has to prove its password.
+        admin.rows("CREATE ROLE needs_scram");
         for (user, method) in super::postgres::LOGINS {
             let encryption = if *method == "md5" {
                 "md5"

@@ -208,6 +208,7 @@ fn access_file() -> String {
     for (user, method) in LOGINS {
         lines.push_str(&format!("host all {user} 127.0.0.1/32 {method}\n"));
     }
+    lines.push_str("host all +needs_scram 127.0.0.1/32 scram-sha-256\n");
     lines + "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 }
 
