@@ -13,7 +13,7 @@ use crate::backend::postgres::login::Target;
 use crate::backend::postgres::pool::LinkPool;
 use crate::backend::sqlite::{Engine, Options};
 use crate::config::{Backend, Config, Database, PostgresBackend};
-use crate::gate::session::Source;
+use crate::gate::source::Source;
 use crate::gate::{Backends, Behind};
 use crate::net::tls;
 
@@ -31,14 +31,17 @@ struct Open {
     config: Arc<Database>,
     behind: Behind,
     /// Keeps the catalog fresh.
-    task: Option<JoinHandle<()>>,
+    catalog: Option<Arc<Task>>,
+    /// Keeps the pool in order.
+    _pool: Option<Task>,
 }
 
-impl Drop for Open {
+/// Something that goes on beside the workers; it ends when this drops.
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
     fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
+        self.0.abort();
     }
 }
 
@@ -68,7 +71,8 @@ impl Databases {
                 .get(&database.name)
                 .is_none_or(|known| known.config != *database)
             {
-                fresh.push(self.one(database)?);
+                let known = open.get(&database.name);
+                fresh.push(self.one(database, known)?);
             }
         }
         Ok(Prepared {
@@ -84,9 +88,26 @@ impl Databases {
     /// Takes over what was prepared. Sessions that are connected keep what they have.
     pub(super) fn swap(&self, prepared: Prepared) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|name, _| prepared.names.contains(name));
+        let mut before: Vec<Open> = Vec::new();
         for database in prepared.fresh {
-            open.insert(database.config.name.clone(), database);
+            if let Behind::Postgres(source) = &database.behind {
+                source.pool.reconfigure(database.config.pool.clone());
+            }
+            before.extend(open.insert(database.config.name.clone(), database));
+        }
+        let gone: Vec<Arc<str>> = open
+            .keys()
+            .filter(|name| !prepared.names.contains(name))
+            .cloned()
+            .collect();
+        before.extend(gone.iter().filter_map(|name| open.remove(name)));
+        for old in &before {
+            if let Behind::Postgres(source) = &old.behind
+                && !open.values().any(|now| now.shares_pool(source))
+            {
+                // Whoever uses a link keeps it until it is done, and nobody gets it after that.
+                source.pool.retire();
+            }
         }
         let all = open
             .iter()
@@ -105,51 +126,76 @@ impl Databases {
         links.sum()
     }
 
-    fn one(&self, database: &Arc<Database>) -> Result<Open, AppError> {
+    /// Opens a database; what of it is known and has not changed goes on.
+    fn one(&self, database: &Arc<Database>, known: Option<&Open>) -> Result<Open, AppError> {
         let unusable = |source: Box<dyn std::error::Error + Send + Sync>| AppError::Database {
             name: database.name.to_string(),
             source,
         };
-        let (behind, task) = match &database.backend {
+        let postgres = match &database.backend {
             Backend::Sqlite { path } => {
                 let options = Options {
                     max: database.pool.max.max(Options::new(None).max),
                     wait: database.pool.wait_timeout,
                     ..Options::new(path.clone())
                 };
-                (
-                    Behind::Sqlite(Engine::open(options).map_err(|error| unusable(error.into()))?),
-                    None,
-                )
+                let engine = Engine::open(options).map_err(|error| unusable(error.into()))?;
+                return Ok(Open {
+                    config: database.clone(),
+                    behind: Behind::Sqlite(engine),
+                    catalog: None,
+                    _pool: None,
+                });
             }
-            Backend::Postgres(postgres) => {
-                // The catalog's pool wants to be made inside a runtime.
-                let _inside = self.side.enter();
+            Backend::Postgres(postgres) => postgres,
+        };
+        // The catalog's pool wants to be made inside a runtime.
+        let _inside = self.side.enter();
+        let (pool, catalog, task) = match known.and_then(|known| known.same_server(database)) {
+            Some(same) => same,
+            None => {
                 let pace = Pace {
                     connect_timeout: database.pool.connect_timeout,
                     ..Pace::default()
                 };
                 let catalog =
                     Catalog::new(postgres, pace).map_err(|error| unusable(error.into()))?;
-                let task = self.side.spawn(catalog.clone().run());
-                let pool = LinkPool::new(database.pool.clone());
-                let target = target(postgres, database).map_err(|error| unusable(error.into()))?;
-                (
-                    Behind::Postgres(Arc::new(Source {
-                        pool,
-                        catalog,
-                        target,
-                        timeouts: database.timeouts,
-                    })),
-                    Some(task),
-                )
+                let task = Arc::new(Task(self.side.spawn(catalog.clone().run())));
+                (LinkPool::new(database.pool.clone()), catalog, task)
             }
         };
+        let source = Source {
+            pool,
+            catalog,
+            target: target(postgres, database).map_err(|error| unusable(error.into()))?,
+            timeouts: database.timeouts,
+        };
+        let key = source.ready_kind(database.pool.user_max);
+        let keeping = LinkPool::keep(Arc::downgrade(&source.pool), key, source.target.clone());
         Ok(Open {
             config: database.clone(),
-            behind,
-            task,
+            behind: Behind::Postgres(Arc::new(source)),
+            catalog: Some(task),
+            _pool: Some(Task(self.side.spawn(keeping))),
         })
+    }
+}
+
+impl Open {
+    fn shares_pool(&self, source: &Source) -> bool {
+        matches!(&self.behind, Behind::Postgres(mine) if Arc::ptr_eq(&mine.pool, &source.pool))
+    }
+
+    /// What goes on when only settings of the pool have changed.
+    fn same_server(&self, database: &Database) -> Option<(Arc<LinkPool>, Arc<Catalog>, Arc<Task>)> {
+        match &self.behind {
+            Behind::Postgres(source) if self.config.backend == database.backend => Some((
+                source.pool.clone(),
+                source.catalog.clone(),
+                self.catalog.clone()?,
+            )),
+            _ => None,
+        }
     }
 }
 

@@ -16,8 +16,9 @@ use super::expected::Queue;
 use super::home::{Home, Patience};
 use super::hooks::Admission;
 use super::names::Names;
-use super::session::{Session, Source};
+use super::session::Session;
 use super::settings::{self, Settings};
+use super::source::Source;
 use super::{Arrival, Error, Worker};
 use crate::backend::postgres::catalog::Catalog;
 use crate::backend::postgres::link::About;
@@ -139,10 +140,12 @@ async fn first_link<S: AsyncWrite + Unpin>(
         .mode
         .unwrap_or(source.pool.settings().mode);
     let timeouts = arrival.user.timeouts.or(source.timeouts);
+    let cap = source.cap_of(&arrival.user);
     let key = |parameters: Vec<(String, String)>, shared| LinkKey {
         user: target.user.clone(),
         parameters: parameters.into(),
         shared,
+        cap: cap.clone(),
     };
     if mode != PoolMode::Session
         && let Some(startup) = settings::startup(&arrival.parameters)

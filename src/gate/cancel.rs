@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use rand::RngExt;
 use tokio::sync::Notify;
 
+use super::crowd::Crowd;
+
 /// Something that can be told to stop what it runs.
 pub trait Cancel: Send + Sync {
     /// Asks, and returns when the request can no longer hit anything later.
@@ -62,6 +64,7 @@ impl Drop for Flight {
 pub struct Cancels {
     next: AtomicI32,
     sessions: RwLock<HashMap<i32, (i32, Arc<Target>)>>,
+    crowd: Arc<Crowd>,
 }
 
 /// A session's place in the registry; leaving it forgets the key.
@@ -130,6 +133,11 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 }
 
 impl Registration {
+    /// The clients that are there.
+    pub fn crowd(&self) -> Arc<Crowd> {
+        self.registry.crowd.clone()
+    }
+
     /// From now on a cancel request reaches this.
     pub fn attach(&self, running: Arc<dyn Cancel>) {
         self.target.aim().running = Some(running);

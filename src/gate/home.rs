@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Error;
-use super::session::Source;
+use super::source::Source;
 use crate::backend::postgres;
 use crate::backend::postgres::pool::{Lane, LinkPool};
 use crate::config::{Pool, PoolMode, User};
@@ -50,6 +50,7 @@ impl Pin {
 pub(super) struct Home {
     pool: Arc<LinkPool>,
     patience: Patience,
+    prepared_max: usize,
     /// Links are handed from transaction to transaction; none: kept until the client leaves.
     lane: Option<Rc<Lane>>,
     mode: PoolMode,
@@ -61,6 +62,7 @@ impl Home {
         Home {
             pool: source.pool.clone(),
             patience: Patience::of(source, user),
+            prepared_max: source.pool.settings().prepared_max,
             lane: None,
             mode: PoolMode::Session,
         }
@@ -71,6 +73,7 @@ impl Home {
         Home {
             pool: source.pool.clone(),
             patience: Patience::of(source, user),
+            prepared_max: source.pool.settings().prepared_max,
             lane: Some(lane),
             mode,
         }
@@ -92,7 +95,7 @@ impl Home {
         self.lane.is_some()
     }
 
-    pub(super) fn settings(&self) -> &Pool {
+    pub(super) fn settings(&self) -> Arc<Pool> {
         self.pool.settings()
     }
 
@@ -101,7 +104,7 @@ impl Home {
     }
 
     pub(super) fn prepared_max(&self) -> usize {
-        self.pool.settings().prepared_max
+        self.prepared_max
     }
 }
 

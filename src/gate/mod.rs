@@ -9,7 +9,7 @@
 //! Which file holds what: from the client `client`, `query`, `extended`; from
 //! the server `server`, `complete`; around a statement `held`, `string`, `plan`,
 //! `own`, `refuse`; what is known `names`, `state`, `settings`, `known`, `permit`;
-//! links `begin`, `home`, `lease`, `leave`, `prepared`; time `clock`, `overdue`; beside
+//! links `begin`, `home`, `lease`, `leave`, `prepared`, `source`; time `clock`, `overdue`; beside
 //! statements `hooks`, `cancel`, `signals`.
 //!
 //! Deliberately not here: SQL, wire formats, policies' reasons, sockets.
@@ -21,6 +21,7 @@ pub mod cancel;
 mod client;
 mod clock;
 mod complete;
+pub mod crowd;
 mod expected;
 mod extended;
 mod held;
@@ -43,6 +44,7 @@ mod server;
 pub mod session;
 mod settings;
 mod signals;
+pub mod source;
 mod spare;
 mod state;
 mod string;
@@ -61,7 +63,7 @@ use crate::backend::postgres::login::Target;
 use crate::backend::postgres::pool::{Lane, LinkKey, LinkPool};
 use crate::backend::sqlite::Engine;
 use crate::config::{Config, Database, User};
-use crate::model::Client;
+use crate::model::{Client, UserMessage};
 use crate::policy::{Asked, Judge, Outcome};
 use crate::safety::plan::PlanCache;
 use crate::safety::rate::Rates;
@@ -208,6 +210,7 @@ impl Worker {
         let mut lanes = self.lanes.borrow_mut();
         lanes.retain(|lane| Rc::strong_count(lane) > 1 || !lane.is_empty());
         if let Some(lane) = lanes.iter().find(|lane| lane.is_for(pool, key)) {
+            lane.aim(target);
             return lane.clone();
         }
         let lane = Lane::open(pool.clone(), key.clone(), target.clone());
@@ -220,7 +223,7 @@ impl Worker {
 #[derive(Clone)]
 pub enum Behind {
     /// A PostgreSQL server.
-    Postgres(Arc<session::Source>),
+    Postgres(Arc<source::Source>),
     /// An embedded SQLite file.
     Sqlite(Arc<Engine>),
 }
@@ -231,7 +234,7 @@ pub struct Backends(pub std::collections::HashMap<Arc<str>, Behind>);
 
 /// Serves somebody who has logged in until it leaves.
 pub async fn serve<S>(
-    mut arrival: Arrival<S>,
+    arrival: Arrival<S>,
     worker: Rc<Worker>,
     backends: &Backends,
 ) -> Result<(), Error>
@@ -245,21 +248,38 @@ where
             postgres::Error::Protocol("the database is not configured any more".into()).into(),
         );
     };
+    let crowd = arrival.registration.crowd();
+    let _member = match crowd.enter(&arrival.user, &arrival.database) {
+        Ok(member) => member,
+        Err(message) => {
+            worker.recorder.emit(&Event::ConnectionRefused {
+                address: arrival.client.address,
+                reason: "too-many",
+            });
+            return turn_away(arrival, &message).await;
+        }
+    };
     let facts = hooks::first_facts(&arrival, &behind);
     let admission = match worker.admit(&arrival.client, &facts) {
         Ok(admission) => admission,
-        Err(message) => {
-            let mut out = BytesMut::new();
-            wire::postgres::encode::error(&mut out, &message);
-            let _ = arrival.stream.write_all(&out).await;
-            let _ = arrival.stream.shutdown().await;
-            return Err(Error::Denied);
-        }
+        Err(message) => return turn_away(arrival, &message).await,
     };
     match behind {
         Behind::Postgres(source) => begin::run(arrival, worker, source, admission).await,
         Behind::Sqlite(engine) => served::run(arrival, worker, engine, admission).await,
     }
+}
+
+/// Says why somebody who has logged in is not served.
+async fn turn_away<S>(mut arrival: Arrival<S>, message: &UserMessage) -> Result<(), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut out = BytesMut::new();
+    wire::postgres::encode::error(&mut out, message);
+    let _ = arrival.stream.write_all(&out).await;
+    let _ = arrival.stream.shutdown().await;
+    Err(Error::Denied)
 }
 
 /// Tells telemetry that a client came, and when dropped that it went.

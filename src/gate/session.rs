@@ -27,9 +27,8 @@ use super::signals::Listening;
 use super::{Error, Worker};
 use crate::backend::postgres::catalog::{Catalog, Pulse};
 use crate::backend::postgres::link::About;
-use crate::backend::postgres::login::Target;
-use crate::backend::postgres::pool::{LinkPool, Loan};
-use crate::config::{Limits, Timeouts, User};
+use crate::backend::postgres::pool::Loan;
+use crate::config::{Limits, Timeouts};
 use crate::model::facts::Class;
 use crate::model::{Client, SessionFacts, TransactionState};
 use crate::safety::limit::Ledger;
@@ -189,34 +188,6 @@ pub struct Session<S> {
     pub(super) heard: u64,
     /// The link was found to have nothing to read since the task woke; it will wake it.
     pub(super) link_quiet: bool,
-}
-
-/// Where a session's links come from.
-#[derive(Clone)]
-pub struct Source {
-    /// The bounded pool.
-    pub pool: Arc<LinkPool>,
-    /// What is known of the database's objects.
-    pub catalog: Arc<Catalog>,
-    /// The server, with the backend's own user.
-    pub target: Target,
-    /// How long things may take.
-    pub timeouts: Timeouts,
-}
-
-impl Source {
-    /// The server as this user reaches it.
-    pub(super) fn target_for(&self, user: &User) -> Target {
-        match &user.server {
-            Some((name, password)) => Target {
-                user: name.clone(),
-                password: password.clone(),
-                proof: user.proof.clone(),
-                ..self.target.clone()
-            },
-            None => self.target.clone(),
-        }
-    }
 }
 
 impl Cancel for About {

@@ -183,6 +183,26 @@ impl Link {
         })
     }
 
+    /// Whether the server still answers: asked with an empty query.
+    pub async fn is_alive(&mut self, timeout: Duration) -> bool {
+        let asking = async {
+            encode::query(&mut self.outbox, "");
+            self.socket.write_all_buf(&mut self.outbox).await?;
+            self.socket.flush().await?;
+            loop {
+                match self.read_frame().await? {
+                    (server::READY, body) => return Ok::<bool, Error>(body[..] == *b"I"),
+                    (server::ERROR, _) => return Ok(false),
+                    _ => {}
+                }
+            }
+        };
+        let answered = tokio::time::timeout(timeout, asking).await;
+        let alive = matches!(answered, Ok(Ok(true))) && self.inbox.is_empty();
+        (self.inbox, self.outbox) = (BytesMut::new(), BytesMut::new());
+        alive
+    }
+
     async fn run_reset(&mut self) -> Result<(), Error> {
         self.socket.write_all_buf(&mut self.outbox).await?;
         let mut failed = false;

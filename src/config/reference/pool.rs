@@ -17,6 +17,36 @@ pub const POOL: Section = Section {
         ),
         key("max", "number", "`40`", "Most connections to the server."),
         key(
+            "min",
+            "number",
+            "`0`",
+            "Connections for the URL's user that are made in the background and kept ready; in transaction and statement mode.",
+        ),
+        key(
+            "reserve",
+            "number",
+            "`0`",
+            "Connections beyond `max` for clients that have waited for `reserve_timeout`; closed when nobody waits.",
+        ),
+        key(
+            "reserve_timeout",
+            "duration",
+            "`\"5s\"`",
+            "How long a client waits before the reserve is for it.",
+        ),
+        key(
+            "user_max",
+            "number",
+            "`max`",
+            "Most connections of one server user.",
+        ),
+        key(
+            "clients_max",
+            "number",
+            "`limits.clients_max`",
+            "Most clients of this database; more are refused (53300).",
+        ),
+        key(
             "wait_timeout",
             "duration",
             "`\"10s\"`",
@@ -53,6 +83,18 @@ pub const POOL: Section = Section {
             "How long putting a connection in order between two clients may take; it is closed otherwise.",
         ),
         key(
+            "check_after",
+            "duration",
+            "`\"30s\"`",
+            "A connection that was idle for so long is tried with an empty query before a client gets it.",
+        ),
+        key(
+            "round_robin",
+            "true or false",
+            "`false`",
+            "Take the connection that was idle longest, instead of the youngest.",
+        ),
+        key(
             "prepared_max",
             "number",
             "`500`",
@@ -72,6 +114,18 @@ pub const USER_POOL: Section = Section {
             "`\"session\"`, `\"transaction\"` or `\"statement\"`",
             "the database's",
             "When a connection goes back to the pool.",
+        ),
+        key(
+            "max",
+            "number",
+            "the database's `user_max`",
+            "Most connections of its own, in each database. They are not shared with other users.",
+        ),
+        key(
+            "clients_max",
+            "number",
+            "the database's",
+            "Most clients under this name, over all databases; more are refused (53300).",
         ),
         key(
             "wait_timeout",

@@ -3,6 +3,8 @@
 mod deaths;
 mod names;
 mod prepared;
+mod ready;
+mod sizes;
 mod state;
 
 use std::time::{Duration, Instant};

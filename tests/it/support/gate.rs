@@ -70,8 +70,13 @@ impl Gate {
         let folder = tempfile::tempdir().expect("a temporary folder");
         prepare(folder.path());
         let (address, admin) = (free_address(), free_address());
+        // Two workers, unless the test has its own idea.
+        let (workers, head) = match head.split_once('\n') {
+            Some((first, rest)) if first.starts_with("workers") => (first, rest),
+            _ => ("workers = 2", head),
+        };
         let head = format!(
-            "state_dir = \"{}\"\nworkers = 2\n\n[admin]\naddress = \"{admin}\"\n\n[[listen]]\naddress = \"{address}\"\n\n{head}",
+            "state_dir = \"{}\"\n{workers}\n\n[admin]\naddress = \"{admin}\"\n\n[[listen]]\naddress = \"{address}\"\n\n{head}",
             env!("CARGO_TARGET_TMPDIR")
         );
         let file = folder.path().join("portcullis.toml");

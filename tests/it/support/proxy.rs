@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,7 +16,9 @@ pub struct Proxy {
 #[derive(Default)]
 struct State {
     target: Mutex<Option<SocketAddr>>,
-    frozen: AtomicBool,
+    /// Connections with a smaller number hold their breath.
+    frozen: AtomicUsize,
+    accepted: AtomicUsize,
     ended: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
 }
@@ -34,8 +36,9 @@ impl Proxy {
                 if shared.ended.load(Ordering::SeqCst) {
                     return;
                 }
+                let number = shared.accepted.fetch_add(1, Ordering::SeqCst);
                 let shared = shared.clone();
-                std::thread::spawn(move || serve(client, &shared));
+                std::thread::spawn(move || serve(client, number, &shared));
             }
         });
         Proxy { address, state }
@@ -43,12 +46,18 @@ impl Proxy {
 
     /// From now on no byte passes; connections stay open and new ones are accepted.
     pub fn freeze(&self) {
-        self.state.frozen.store(true, Ordering::SeqCst);
+        self.state.frozen.store(usize::MAX, Ordering::SeqCst);
+    }
+
+    /// From now on no byte passes on the connections there are; later ones work.
+    pub fn freeze_old(&self) {
+        let next = self.state.accepted.load(Ordering::SeqCst);
+        self.state.frozen.store(next, Ordering::SeqCst);
     }
 
     /// Bytes pass again, those that were held back too.
     pub fn thaw(&self) {
-        self.state.frozen.store(false, Ordering::SeqCst);
+        self.state.frozen.store(0, Ordering::SeqCst);
     }
 
     /// Ends all connections at once.
@@ -69,11 +78,17 @@ impl Drop for Proxy {
     }
 }
 
-fn serve(client: TcpStream, state: &Arc<State>) {
-    let target = state.target.lock().unwrap().expect("a target");
-    while state.frozen.load(Ordering::SeqCst) && !state.ended.load(Ordering::SeqCst) {
-        std::thread::sleep(Duration::from_millis(5));
+impl State {
+    fn hold(&self, number: usize) {
+        while number < self.frozen.load(Ordering::SeqCst) && !self.ended.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
+}
+
+fn serve(client: TcpStream, number: usize, state: &Arc<State>) {
+    let target = state.target.lock().unwrap().expect("a target");
+    state.hold(number);
     let Ok(server) = TcpStream::connect(target) else {
         return;
     };
@@ -87,17 +102,15 @@ fn serve(client: TcpStream, state: &Arc<State>) {
         return;
     };
     let back = state.clone();
-    let answers = std::thread::spawn(move || copy(from, to, &back));
-    copy(client, server, state);
+    let answers = std::thread::spawn(move || copy(from, to, number, &back));
+    copy(client, server, number, state);
     let _ = answers.join();
 }
 
-fn copy(mut from: TcpStream, mut to: TcpStream, state: &State) {
+fn copy(mut from: TcpStream, mut to: TcpStream, number: usize, state: &State) {
     let mut buffer = [0; 16384];
     while let Ok(count) = from.read(&mut buffer) {
-        while state.frozen.load(Ordering::SeqCst) && !state.ended.load(Ordering::SeqCst) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        state.hold(number);
         if count == 0 || to.write_all(&buffer[..count]).is_err() {
             break;
         }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::super::link::About;
+use super::places::Turn;
 use super::{Error, LinkKey, LinkPool, Loan, Target};
 
 /// How often idle links are looked at.
@@ -24,8 +25,8 @@ const TICK: Duration = Duration::from_secs(1);
 pub struct Lane {
     pool: Arc<LinkPool>,
     key: LinkKey,
-    target: Target,
-    /// The youngest is taken first, so that the others can grow old and go.
+    target: RefCell<Target>,
+    /// The one that came last stands last.
     idle: RefCell<VecDeque<Idle>>,
     waiters: RefCell<VecDeque<Rc<Slot>>>,
     /// Links of this lane that sessions hold.
@@ -34,6 +35,10 @@ pub struct Lane {
     login: RefCell<Option<Arc<About>>>,
     /// The time at the last tick; exact enough for ages of seconds.
     now: Cell<Instant>,
+    /// A link went because of its age since the last tick.
+    aged: Cell<bool>,
+    /// Which links are taken how, as configured at the last tick.
+    habits: Cell<Habits>,
 }
 
 #[derive(Debug)]
@@ -42,10 +47,30 @@ struct Idle {
     since: Instant,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Habits {
+    /// The one that has been idle longest is taken, not the youngest.
+    round_robin: bool,
+    /// A link that has been idle for so long is tried before somebody gets it.
+    check_after: Duration,
+}
+
+impl Habits {
+    fn of(pool: &LinkPool) -> Habits {
+        let settings = pool.settings();
+        Habits {
+            round_robin: settings.round_robin,
+            check_after: settings.check_after,
+        }
+    }
+}
+
 /// A session of this worker that waits.
 #[derive(Debug)]
 struct Slot {
     ticket: u64,
+    /// Its place in the line over all workers; none: it has what it waited for.
+    turn: RefCell<Option<Turn>>,
     loan: RefCell<Option<Loan>>,
     filled: Notify,
 }
@@ -55,9 +80,11 @@ impl Lane {
     /// housekeeping runs until the lane is dropped.
     pub fn open(pool: Arc<LinkPool>, key: LinkKey, target: Target) -> Rc<Lane> {
         let lane = Rc::new(Lane {
+            habits: Cell::new(Habits::of(&pool)),
+            aged: Cell::new(false),
             pool,
             key,
-            target,
+            target: RefCell::new(target),
             idle: RefCell::default(),
             waiters: RefCell::default(),
             busy: Cell::new(0),
@@ -73,9 +100,9 @@ impl Lane {
         Arc::ptr_eq(&self.pool, pool) && self.key == *key
     }
 
-    /// How the pool is configured.
-    pub fn settings(&self) -> &crate::config::Pool {
-        self.pool.settings()
+    /// Links are opened to there from now on.
+    pub fn aim(&self, target: &Target) {
+        *self.target.borrow_mut() = target.clone();
     }
 
     /// Whether no link is left in it.
@@ -85,18 +112,55 @@ impl Lane {
 
     /// An idle link of this worker, unless somebody waits.
     pub fn try_acquire(&self) -> Option<Loan> {
-        if self.pool.queue.len() > 0 {
+        if self.pool.places.waiting() > 0 {
             return None;
         }
+        let habits = self.habits.get();
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { loan, .. }) = idle.pop_back() {
+        loop {
+            let next = if habits.round_robin {
+                idle.front()
+            } else {
+                idle.back()
+            };
+            let waited = self.now.get().saturating_duration_since(next?.since);
+            if waited >= habits.check_after {
+                // It is tried first, which takes a moment: see `acquire`.
+                return None;
+            }
+            let Idle { loan, .. } = self.pop(&mut idle)?;
             // Whatever came in meanwhile is a farewell or noise: not for the next client.
             if loan.link.socket.is_quiet() {
                 self.busy.set(self.busy.get() + 1);
                 return Some(loan);
             }
         }
-        None
+    }
+
+    fn pop(&self, idle: &mut VecDeque<Idle>) -> Option<Idle> {
+        if self.habits.get().round_robin {
+            idle.pop_front()
+        } else {
+            idle.pop_back()
+        }
+    }
+
+    /// An idle link of this worker that works, unless somebody waits for it.
+    async fn try_idle(&self) -> Option<Loan> {
+        loop {
+            if self.pool.places.is_anyone_before(None, &self.key) {
+                return None;
+            }
+            let Idle { mut loan, since } = self.pop(&mut self.idle.borrow_mut())?;
+            if !loan.link.socket.is_quiet() {
+                continue;
+            }
+            let waited = self.now.get().saturating_duration_since(since);
+            let limit = self.pool.settings().clean_timeout;
+            if waited < self.habits.get().check_after || loan.link.is_alive(limit).await {
+                return Some(loan);
+            }
+        }
     }
 
     /// What a login finds, once there was one.
@@ -114,25 +178,27 @@ impl Lane {
         if let Some(loan) = self.try_acquire() {
             return Ok(loan);
         }
-        if self.pool.queue.len() == 0
-            && let Ok(permit) = self.pool.permits.clone().try_acquire_owned()
-        {
-            let loan = self
-                .pool
-                .open(permit, self.key.clone(), &self.target)
-                .await?;
-            self.busy.set(self.busy.get() + 1);
-            return Ok(loan);
-        }
-        let loan = self.wait().await?;
+        let loan = match self.try_idle().await {
+            Some(loan) => loan,
+            None => match self.pool.places.try_take(&self.key) {
+                Some(given) => self.pool.open(given, &self.target()).await?,
+                None => self.wait().await?,
+            },
+        };
         self.busy.set(self.busy.get() + 1);
         Ok(loan)
     }
 
+    fn target(&self) -> Target {
+        self.target.borrow().clone()
+    }
+
     async fn wait(&self) -> Result<Loan, Error> {
-        let place = self.pool.queue.enter();
+        let turn = self.pool.places.enter(&self.key);
+        let seat = turn.seat.clone();
         let slot = Rc::new(Slot {
-            ticket: place.ticket,
+            ticket: turn.ticket,
+            turn: RefCell::new(Some(turn)),
             loan: RefCell::default(),
             filled: Notify::new(),
         });
@@ -142,16 +208,21 @@ impl Lane {
             slot: &slot,
         };
         self.pool.bell.notify_waiters();
-        // What became idle between the look and the place in the queue is mine if I am first.
+        // What became idle between the look and the place in the line is mine if I am first.
         self.serve();
-        tokio::select! {
-            biased;
-            () = slot.filled.notified() => {
-                slot.loan.borrow_mut().take().ok_or(Error::Exhausted)
-            }
-            permit = self.pool.permits.clone().acquire_owned() => {
-                let permit = permit.map_err(|_| Error::Exhausted)?;
-                self.pool.open(permit, self.key.clone(), &self.target).await
+        let mut press = std::pin::pin!(slot.press(&self.pool));
+        loop {
+            tokio::select! {
+                biased;
+                () = slot.filled.notified() => {
+                    if let Some(loan) = slot.loan.borrow_mut().take() {
+                        return Ok(loan);
+                    }
+                }
+                given = seat.filled() => {
+                    return self.pool.open(given, &self.target()).await;
+                }
+                () = &mut press => {}
             }
         }
     }
@@ -159,14 +230,14 @@ impl Lane {
     /// Takes a clean link back. It must be idle, in sync and without unread bytes.
     pub fn release(&self, loan: Loan) {
         self.busy.set(self.busy.get().saturating_sub(1));
-        if self.is_old(&loan) {
+        if self.pool.is_retired(&loan.place) || self.is_old(&loan) {
             return;
         }
         self.idle.borrow_mut().push_back(Idle {
             loan,
             since: self.now.get(),
         });
-        if self.pool.queue.len() > 0 {
+        if self.pool.places.waiting() > 0 {
             self.serve();
         }
     }
@@ -193,11 +264,11 @@ impl Lane {
                 waiters.pop_front();
             }
             let ticket = waiters.front().map(|slot| slot.ticket);
-            let elsewhere = self.pool.queue.is_anyone_before(ticket);
+            let elsewhere = self.pool.places.is_anyone_before(ticket, &self.key);
             if !elsewhere && ticket.is_none() {
                 return;
             }
-            let Some(Idle { loan, .. }) = idle.pop_back() else {
+            let Some(Idle { loan, since }) = self.pop(&mut idle) else {
                 return;
             };
             if !loan.link.socket.is_quiet() {
@@ -208,33 +279,73 @@ impl Lane {
                 // One link for one waiter: the others have bells of their own.
                 return;
             }
-            if let Some(slot) = waiters.pop_front() {
-                *slot.loan.borrow_mut() = Some(loan);
-                slot.filled.notify_one();
-            }
+            let Some(slot) = waiters.pop_front() else {
+                return idle.push_back(Idle { loan, since });
+            };
+            *slot.loan.borrow_mut() = Some(loan);
+            slot.filled.notify_one();
+            let turn = slot.turn.borrow_mut().take();
+            // Out of the line at once. What that gives back goes elsewhere.
+            drop((idle, waiters));
+            drop(turn);
         }
     }
 
+    /// Whether a link goes because of its age; one at a time does.
     fn is_old(&self, loan: &Loan) -> bool {
-        self.now
+        let age = self
+            .now
             .get()
-            .saturating_duration_since(loan.link.about.opened)
-            > loan.link.lifetime
+            .saturating_duration_since(loan.link.about.opened);
+        age > loan.link.lifetime && !self.aged.replace(true)
     }
 
     fn tick(&self) {
         self.now.set(Instant::now());
-        let timeout = self.pool.settings.idle_timeout;
-        self.idle.borrow_mut().retain(|idle| {
-            let age = self.now.get().saturating_duration_since(idle.since);
-            age < timeout && !self.is_old(&idle.loan) && idle.loan.link.socket.is_quiet()
-        });
+        self.aged.set(false);
+        self.habits.set(Habits::of(&self.pool));
+        let timeout = self.pool.settings().idle_timeout;
+        let mut surplus = self.pool.surplus(&self.key);
+        // The reserve, and what a reload took away, goes when nobody waits.
+        let mut over = self.pool.places.waiting() == 0 && self.pool.places.is_over();
+        let mut gone = Vec::new();
+        let mut idle = self.idle.borrow_mut();
+        for one in std::mem::take(&mut *idle) {
+            let age = self.now.get().saturating_duration_since(one.since);
+            let mut ends = self.pool.is_retired(&one.loan.place)
+                || !one.loan.link.socket.is_quiet()
+                || self.is_old(&one.loan)
+                || std::mem::take(&mut over);
+            if !ends && age >= timeout && surplus > 0 {
+                surplus -= 1;
+                ends = true;
+            }
+            if ends {
+                gone.push(one);
+            } else {
+                idle.push_back(one);
+            }
+        }
+        drop(idle);
+        drop(gone);
     }
 }
 
 impl Slot {
     fn is_filled(&self) -> bool {
         self.loan.borrow().is_some()
+    }
+
+    /// Claims the reserve when its time has come, and never ends otherwise.
+    async fn press(&self, pool: &LinkPool) {
+        let settings = pool.settings();
+        if settings.reserve > 0 {
+            tokio::time::sleep(settings.reserve_timeout).await;
+            if let Some(turn) = &*self.turn.borrow() {
+                turn.press();
+            }
+        }
+        std::future::pending().await
     }
 }
 
@@ -275,7 +386,7 @@ async fn keep_house(lane: Weak<Lane>) {
         }
         let Some(lane) = lane.upgrade() else { return };
         lane.tick();
-        if lane.pool.queue.len() > 0 {
+        if lane.pool.places.waiting() > 0 {
             lane.serve();
         }
     }

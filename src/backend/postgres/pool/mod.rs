@@ -1,8 +1,8 @@
 //! Bounded links per database.
 //!
-//! Two layers. [`LinkPool`] is shared by all workers: it counts the links that
-//! exist, queues those who wait in the order of their coming, and keeps links
-//! that no worker owns. [`Lane`] belongs to one worker and one kind of link: it
+//! Two layers. [`LinkPool`] is shared by all workers: its `places` count the
+//! links that exist, queue those who wait in the order of their coming, and keep
+//! links that no worker owns. [`Lane`] belongs to one worker and one kind of link: it
 //! hands links from transaction to transaction without a lock, and gives them
 //! up when somebody elsewhere waits longer.
 //!
@@ -15,24 +15,26 @@
 //!
 //! Read [`LinkPool::take`] first, then [`Lane::acquire`].
 
+mod keep;
 mod lane;
 mod pace;
-mod queue;
+mod places;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 
 use super::Error;
-use super::link::{About, IdleLink, Link};
+use super::link::{About, Link};
 use super::login::{Target, login};
 use crate::config::Pool;
 pub use lane::Lane;
 use pace::Pace;
-use queue::Queue;
+pub use places::Figures;
+use places::{Given, Place, Places, Rest};
 
 /// Start-up parameters and server user: what makes two links interchangeable.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -44,19 +46,30 @@ pub struct LinkKey {
     /// Handed from transaction to transaction: such a link keeps what the gate
     /// prepared on it.
     pub shared: bool,
+    /// How many links somebody may have; none: any number.
+    pub cap: Option<Arc<Cap>>,
+}
+
+/// How many links somebody may have, of all kinds together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Cap {
+    /// Who: a user of the gate, or of the server.
+    pub owner: Arc<str>,
+    /// How many.
+    pub max: usize,
 }
 
 /// The links of one database.
 #[derive(Debug)]
 pub struct LinkPool {
-    settings: Pool,
-    /// One permit per link that exists; waiters queue in order.
-    permits: Arc<Semaphore>,
-    idle: Mutex<VecDeque<(LinkKey, IdleLink)>>,
-    /// Who waits, over all workers.
-    queue: Queue,
+    settings: ArcSwap<Pool>,
+    places: Arc<Places>,
     /// Rings when somebody begins to wait: lanes with idle links give them up.
     bell: Notify,
+    /// Links opened in an earlier epoch are closed instead of used again.
+    epoch: AtomicU64,
+    /// The kind of links that is kept ready.
+    ready: Mutex<Option<LinkKey>>,
     /// Attempts to log in to a server that does not answer.
     pace: Pace,
     /// What a login found, by kind of link.
@@ -70,21 +83,20 @@ pub struct LinkPool {
 pub struct Loan {
     /// The link.
     pub link: Link,
-    key: LinkKey,
+    // Behind the link: the connection is closed before its place is free.
+    place: Place,
     pool: Arc<LinkPool>,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl LinkPool {
     /// An empty pool.
     pub fn new(settings: Pool) -> Arc<LinkPool> {
-        let permits = Arc::new(Semaphore::new(settings.max.max(1)));
         Arc::new(LinkPool {
-            settings,
-            permits,
-            idle: Mutex::new(VecDeque::new()),
-            queue: Queue::default(),
+            places: Places::new(&settings),
+            settings: ArcSwap::from_pointee(settings),
             bell: Notify::new(),
+            epoch: AtomicU64::new(0),
+            ready: Mutex::default(),
             pace: Pace::default(),
             logins: Mutex::default(),
             statements: AtomicU64::new(1),
@@ -92,8 +104,14 @@ impl LinkPool {
     }
 
     /// How it is configured.
-    pub fn settings(&self) -> &Pool {
-        &self.settings
+    pub fn settings(&self) -> Arc<Pool> {
+        self.settings.load_full()
+    }
+
+    /// Other settings from now on. What is too much goes as it becomes free.
+    pub fn reconfigure(&self, settings: Pool) {
+        self.places.resize(&settings);
+        self.settings.store(Arc::new(settings));
     }
 
     /// A number for a prepared statement; no other has it.
@@ -104,41 +122,85 @@ impl LinkPool {
     /// A link for this key: an idle one, or a new one within the limit. The
     /// caller bounds the time.
     pub async fn take(self: &Arc<Self>, key: LinkKey, target: &Target) -> Result<Loan, Error> {
-        let waiting = self.permits.clone().acquire_owned();
-        let permit = match self.permits.clone().try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                let _place = self.queue.enter();
+        let given = match self.places.try_take(&key) {
+            Some(given) => given,
+            None => {
+                let turn = self.places.enter(&key);
                 self.bell.notify_waiters();
-                waiting.await.map_err(|_| Error::Exhausted)?
+                tokio::select! {
+                    given = turn.seat.filled() => given,
+                    () = self.press(&turn) => turn.seat.filled().await,
+                }
             }
         };
-        self.open(permit, key, target).await
+        self.open(given, target).await
     }
 
-    /// The link that a permit stands for.
-    async fn open(
-        self: &Arc<Self>,
-        permit: OwnedSemaphorePermit,
-        key: LinkKey,
-        target: &Target,
-    ) -> Result<Loan, Error> {
-        let link = match self.pick(&key) {
-            Some(idle) => idle.resume()?,
-            None => {
-                let link = self.pace.attempt(login(target, &key.parameters)).await?;
-                if key.shared {
-                    let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
-                    logins.insert(key.clone(), link.handle.clone());
+    /// Waits until the reserve is for this one, and says so.
+    async fn press(&self, turn: &places::Turn) {
+        let settings = self.settings();
+        if settings.reserve == 0 {
+            return std::future::pending().await;
+        }
+        tokio::time::sleep(settings.reserve_timeout).await;
+        turn.press();
+    }
+
+    /// What was given as a link that works.
+    async fn open(self: &Arc<Self>, given: Given, target: &Target) -> Result<Loan, Error> {
+        let place = match given {
+            Given::Place(place) => place,
+            Given::Link(rest) => {
+                let Rest { place, link } = *rest;
+                match self.wake(place, link).await {
+                    Ok(loan) => return Ok(loan),
+                    Err(place) => place,
                 }
-                link
             }
         };
+        self.connect(place, target).await
+    }
+
+    /// A link that nobody used, if it can still be used; else its place.
+    async fn wake(
+        self: &Arc<Self>,
+        place: Place,
+        link: super::link::IdleLink,
+    ) -> Result<Loan, Place> {
+        let settings = self.settings();
+        let idle = link.since.elapsed();
+        // Anything readable on an idle link is a farewell or noise: not for the next client.
+        if idle >= settings.idle_timeout || link.socket.is_stale() {
+            return Err(place);
+        }
+        let Ok(mut link) = link.resume() else {
+            return Err(place);
+        };
+        if idle >= settings.check_after && !link.is_alive(settings.clean_timeout).await {
+            return Err(place);
+        }
         Ok(Loan {
             link,
-            key,
+            place,
             pool: self.clone(),
-            _permit: permit,
+        })
+    }
+
+    /// A new link.
+    async fn connect(self: &Arc<Self>, mut place: Place, target: &Target) -> Result<Loan, Error> {
+        place.epoch = self.epoch.load(Ordering::Relaxed);
+        let link = self
+            .pace
+            .attempt(login(target, &place.key.parameters))
+            .await?;
+        if place.key.shared {
+            let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+            logins.insert(place.key.clone(), link.handle.clone());
+        }
+        Ok(Loan {
+            link,
+            place,
+            pool: self.clone(),
         })
     }
 
@@ -150,80 +212,67 @@ impl LinkPool {
 
     /// Links that no worker owns.
     pub fn idle_links(&self) -> usize {
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
+        self.places.resting()
     }
 
     /// Links that workers own, in use or not.
     pub fn links_on_loan(&self) -> usize {
-        self.settings
-            .max
-            .max(1)
-            .saturating_sub(self.permits.available_permits())
+        self.places.open().saturating_sub(self.places.resting())
     }
 
     /// Sessions that wait for a link.
     pub fn waiting(&self) -> usize {
-        self.queue.len()
+        self.places.waiting()
     }
 
-    fn pick(&self, key: &LinkKey) -> Option<IdleLink> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        idle.retain(|(_, link)| now.duration_since(link.since) < self.settings.idle_timeout);
-        while let Some(at) = idle.iter().rposition(|(k, _)| k == key) {
-            let (_, link) = idle.remove(at)?;
-            // Anything readable on an idle link is a farewell or noise: not for the next client.
-            if !link.socket.is_stale() {
-                return Some(link);
-            }
-        }
-        // Idle links count towards the server's connections: make room for a new one.
-        while idle.len() + self.links_on_loan() > self.settings.max.max(1) {
-            idle.pop_front()?;
-        }
-        None
+    /// What each kind of link has.
+    pub fn figures(&self) -> Vec<Figures> {
+        self.places.figures()
     }
 
-    fn put(&self, key: LinkKey, link: IdleLink) {
-        let mut list = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        list.push_back((key, link));
-        if list.len() > self.settings.max.max(1) {
-            list.pop_front();
+    /// Closes every link that exists now, at once or when it is given back.
+    pub fn retire(&self) {
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+        drop(self.places.sort_out(|rest| self.is_retired(&rest.place)));
+        self.bell.notify_waiters();
+    }
+
+    fn is_retired(&self, place: &Place) -> bool {
+        place.epoch != self.epoch.load(Ordering::Relaxed)
+    }
+
+    fn put(&self, place: Place, link: super::link::IdleLink) {
+        if !self.is_retired(&place) {
+            self.places.put(Rest { place, link });
         }
+    }
+}
+
+impl Drop for LinkPool {
+    fn drop(&mut self) {
+        // Links that rest hold the places that hold them.
+        drop(self.places.sort_out(|_| true));
     }
 }
 
 impl Loan {
     /// Gives the link back after a reset. The link must be idle and in sync.
     pub async fn give_back(self) {
-        let Loan {
-            link,
-            key,
-            pool,
-            _permit,
-        } = self;
+        let Loan { link, place, pool } = self;
         if !link.inbox.is_empty() || !link.outbox.is_empty() {
             return;
         }
-        match link.reset(pool.settings.clean_timeout).await {
-            Ok(idle) => pool.put(key, idle),
+        match link.reset(pool.settings().clean_timeout).await {
+            Ok(idle) => pool.put(place, idle),
             Err(error) => tracing::debug!(%error, "server connection closed instead of reused"),
         }
     }
 
     /// Gives a clean link up to whoever waits, on any worker.
     fn give_up(self) {
-        let Loan {
-            link,
-            key,
-            pool,
-            _permit,
-        } = self;
+        let Loan { link, place, pool } = self;
         match link.park() {
-            Ok(idle) => pool.put(key, idle),
+            Ok(idle) => pool.put(place, idle),
             Err(error) => tracing::debug!(%error, "server connection closed instead of reused"),
         }
     }
