@@ -368,7 +368,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         self.fresh = false;
         let key = self.registration.key;
-        encode::key_data(&mut self.outbox, key.pid, &key.secret.to_be_bytes());
+        encode::key_data(&mut self.outbox, key.pid, key.secret());
         encode::ready(&mut self.outbox, b'I');
         Ok(true)
     }

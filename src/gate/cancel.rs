@@ -22,12 +22,41 @@ pub trait Cancel: Send + Sync {
 }
 
 /// What BackendKeyData carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct CancelKey {
     /// Process id: the gate's own number for the session.
     pub pid: i32,
-    /// Secret.
-    pub secret: i32,
+    secret: [u8; LONG],
+    length: usize,
+}
+
+/// Bytes of a secret since protocol 3.2.
+const LONG: usize = 32;
+
+/// Bytes of a secret before, which is all that such clients can keep.
+const SHORT: usize = 4;
+
+impl CancelKey {
+    fn new(pid: i32, long: bool) -> CancelKey {
+        CancelKey {
+            pid,
+            secret: rand::rng().random(),
+            length: if long { LONG } else { SHORT },
+        }
+    }
+
+    /// What proves that a cancel request comes from the session's client.
+    pub fn secret(&self) -> &[u8] {
+        &self.secret[..self.length]
+    }
+}
+
+impl std::fmt::Debug for CancelKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CancelKey")
+            .field("pid", &self.pid)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a cancel request reaches now, and how many are on their way to it.
@@ -63,7 +92,7 @@ impl Drop for Flight {
 #[derive(Default)]
 pub struct Cancels {
     next: AtomicI32,
-    sessions: RwLock<HashMap<i32, (i32, Arc<Target>)>>,
+    sessions: RwLock<HashMap<i32, (CancelKey, Arc<Target>)>>,
     crowd: Arc<Crowd>,
 }
 
@@ -84,10 +113,9 @@ impl std::fmt::Debug for Registration {
 }
 
 impl Cancels {
-    /// A new key, known before it is sent.
-    pub fn register(self: &Arc<Self>) -> Registration {
+    /// A new key, known before it is sent; a long one for clients of protocol 3.2.
+    pub fn register(self: &Arc<Self>, long: bool) -> Registration {
         let target = Arc::<Target>::default();
-        let secret = rand::rng().random();
         let mut sessions = self
             .sessions
             .write()
@@ -96,9 +124,10 @@ impl Cancels {
             let pid = self.next.fetch_add(1, Ordering::Relaxed) & i32::MAX;
             // Numbers come round after two billion sessions; the living keep theirs.
             if pid != 0 && !sessions.contains_key(&pid) {
-                sessions.insert(pid, (secret, target.clone()));
+                let key = CancelKey::new(pid, long);
+                sessions.insert(pid, (key, target.clone()));
                 return Registration {
-                    key: CancelKey { pid, secret },
+                    key,
                     target,
                     registry: self.clone(),
                 };
@@ -111,7 +140,7 @@ impl Cancels {
         let target = {
             let sessions = self.sessions.read().unwrap_or_else(PoisonError::into_inner);
             match sessions.get(&pid) {
-                Some((expected, target)) if same(&expected.to_be_bytes(), secret) => target.clone(),
+                Some((expected, target)) if same(expected.secret(), secret) => target.clone(),
                 _ => return,
             }
         };

@@ -61,13 +61,7 @@ pub(super) async fn enter(door: &Door, stream: Socket) -> Result<Option<Entered>
                 return Ok(None);
             }
             First::Unsupported { major, minor } => {
-                let message = UserMessage::fatal(
-                    "0A000",
-                    format!(
-                        "unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.0"
-                    ),
-                );
-                return Err(refuse(&mut stream, message).await);
+                return Err(outdated(&mut stream, major, minor).await);
             }
             First::Startup(startup) => {
                 if let Some(message) = turned_away(door, &stream, encrypted) {
@@ -178,7 +172,8 @@ async fn packet(stream: &mut Socket, inbox: &mut BytesMut) -> Result<Option<Byte
     }
 }
 
-/// NegotiateProtocolVersion (55.2.1): once, when the client asks for more than 3.0.
+/// NegotiateProtocolVersion (55.2.1): once, when the client asks for more than
+/// is spoken here. Extensions of the protocol are all unknown.
 async fn negotiate(stream: &mut Socket, startup: &Startup) -> Result<(), Error> {
     let unknown: Vec<&str> = startup
         .parameters
@@ -186,12 +181,14 @@ async fn negotiate(stream: &mut Socket, startup: &Startup) -> Result<(), Error> 
         .map(|(n, _)| n.as_str())
         .filter(|n| n.starts_with("_pq_."))
         .collect();
-    if startup.minor == 0 && unknown.is_empty() {
+    let spoken = startup.spoken();
+    if startup.minor == spoken && unknown.is_empty() {
         return Ok(());
     }
     let mut out = BytesMut::new();
     encode::frame(&mut out, b'v', |out| {
-        out.put_u32(196_608);
+        out.put_u16(3);
+        out.put_u16(spoken);
         out.put_u32(unknown.len() as u32);
         for name in &unknown {
             encode::cstr(out, name.as_bytes());
@@ -199,4 +196,27 @@ async fn negotiate(stream: &mut Socket, startup: &Startup) -> Result<(), Error> 
     });
     stream.write_all(&out).await?;
     Ok(())
+}
+
+/// A client that cannot be spoken with. One of before 2003 reads an error as a
+/// text alone, and so does everybody who sees that the length is none.
+async fn outdated(stream: &mut Socket, major: u16, minor: u16) -> Error {
+    let text = format!(
+        "unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.{}",
+        startup::MINOR_MAX
+    );
+    let message = UserMessage::fatal("0A000", &*text);
+    if major > 3 {
+        return refuse(stream, message).await;
+    }
+    let told = async {
+        stream
+            .write_all(format!("EFATAL:  {text}\n\0").as_bytes())
+            .await?;
+        stream.shutdown().await
+    };
+    match told.await {
+        Ok(()) => TurnedAway::new(message).into(),
+        Err(error) => Error::Io(error),
+    }
 }

@@ -141,7 +141,7 @@ pub async fn welcome(
             user: admitted.user,
             database: admitted.database,
             parameters: admitted.parameters,
-            registration: door.cancels.register(),
+            registration: door.cancels.register(startup.spoken() >= 2),
         })),
         Err(Error::Refused(mut away)) => {
             let named = |name| startup.get(name).unwrap_or_default().to_owned();

@@ -114,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             encode::parameter_status(&mut self.outbox, name, value);
         }
         let key = self.registration.key;
-        encode::key_data(&mut self.outbox, key.pid, &key.secret.to_be_bytes());
+        encode::key_data(&mut self.outbox, key.pid, key.secret());
         self.ready();
     }
 

@@ -90,7 +90,7 @@ impl House {
                 user: house.config.users[0].clone(),
                 database: house.config.databases[0].clone(),
                 parameters: vec![("application_name".into(), "test".into())],
-                registration: Arc::new(Cancels::default()).register(),
+                registration: Arc::new(Cancels::default()).register(false),
             };
             let behind = Behind::Sqlite(house.engine.clone());
             let backends = Backends([("shop".into(), behind)].into_iter().collect());

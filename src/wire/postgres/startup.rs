@@ -5,6 +5,9 @@ use super::Error;
 /// Largest first packet in bytes, as PostgreSQL's MAX_STARTUP_PACKET_LENGTH.
 pub const STARTUP_BYTES_MAX: usize = 10_000;
 
+/// The newest minor version of protocol 3 that is spoken: long cancel keys.
+pub const MINOR_MAX: u16 = 2;
+
 const CANCEL: u32 = 80_877_102;
 const SSL: u32 = 80_877_103;
 const GSSENC: u32 = 80_877_104;
@@ -39,6 +42,11 @@ pub struct Startup {
 }
 
 impl Startup {
+    /// The minor version that is spoken with this client.
+    pub fn spoken(&self) -> u16 {
+        self.minor.min(MINOR_MAX)
+    }
+
     /// Value of a parameter; the last one counts, as on the server.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.parameters

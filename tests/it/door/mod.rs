@@ -7,6 +7,7 @@ mod passwords;
 mod proxy;
 mod rules;
 mod unix;
+mod versions;
 
 use std::time::Duration;
 

@@ -44,6 +44,8 @@ pub struct Login {
     pub parameters: Vec<(String, String)>,
     /// Channel binding.
     pub binding: Binding,
+    /// Version of the protocol that is asked for.
+    pub version: u32,
 }
 
 impl Login {
@@ -55,7 +57,14 @@ impl Login {
             password: None,
             parameters: Vec::new(),
             binding: Binding::Unable,
+            version: 196_608,
         }
+    }
+
+    /// With another version of the protocol: 3 and this.
+    pub fn minor(mut self, minor: u16) -> Login {
+        self.version = 196_608 + u32::from(minor);
+        self
     }
 
     /// With a password.
@@ -77,7 +86,7 @@ impl Login {
     }
 
     fn packet(&self) -> Vec<u8> {
-        let mut body = 196_608_u32.to_be_bytes().to_vec();
+        let mut body = self.version.to_be_bytes().to_vec();
         let mut pair = |name: &str, value: &str| {
             for text in [name, value] {
                 body.extend(text.as_bytes());
@@ -108,6 +117,8 @@ pub struct Raw {
     pub asked: Vec<i32>,
     /// Process id and secret for cancelling.
     pub cancel_key: (i32, i32),
+    /// The whole secret, which may be longer.
+    pub cancel_secret: Vec<u8>,
 }
 
 impl Raw {
@@ -148,6 +159,7 @@ impl Raw {
             greeting: Vec::new(),
             asked: Vec::new(),
             cancel_key: (0, 0),
+            cancel_secret: Vec::new(),
         }
     }
 
@@ -189,7 +201,10 @@ impl Raw {
             let answer = raw.receive().expect("an answer to the start-up");
             match answer.tag {
                 b'E' => return Err(answer),
-                b'K' => raw.cancel_key = (answer.int32(0), answer.int32(4)),
+                b'K' => {
+                    raw.cancel_key = (answer.int32(0), answer.int32(4));
+                    raw.cancel_secret = answer.body[4..].to_vec();
+                }
                 b'Z' => return Ok(self),
                 _ => {}
             }
@@ -201,6 +216,10 @@ impl Raw {
         let mut scram = None;
         loop {
             let answer = self.receive().expect("an answer to the start-up");
+            if answer.tag == b'v' {
+                self.greeting.push(answer);
+                continue;
+            }
             if answer.tag == b'R' {
                 self.asked.push(answer.int32(0));
             }
