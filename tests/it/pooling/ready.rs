@@ -81,7 +81,7 @@ fn one_that_is_dead_without_a_word_is_noticed_before_somebody_gets_it() {
         };
         let proxy = Proxy::to(database.address);
         let head = format!(
-            "[[database]]\nname = \"{DATABASE}\"\nbackend = \"postgres://app@{}/{}\"\n\
+            "workers = 1\n[[database]]\nname = \"{DATABASE}\"\nbackend = \"postgres://app@{}/{}\"\n\
              pool = {{ mode = \"{mode}\", max = 2, check_after = \"1s\", clean_timeout = \"500ms\" }}\n\n\
              [[user]]\nname = \"app\"\nauth = \"trust\"\n\n",
             proxy.address, database.name
