@@ -1,7 +1,7 @@
 //! Databases as configured, opened; and opened anew where a reload changed them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
@@ -12,22 +12,26 @@ use crate::backend::postgres::dial::encryption;
 use crate::backend::postgres::login::Target;
 use crate::backend::postgres::pool::LinkPool;
 use crate::backend::sqlite::{Engine, Options};
-use crate::config::{Backend, Config, Database, PostgresBackend};
+use crate::config::{Backend, Config, Database, PostgresBackend, WILDCARD};
 use crate::gate::source::Source;
-use crate::gate::{Backends, Behind};
+use crate::gate::{Backends, Behind, OnDemand};
 use crate::net::tls;
 
 use super::AppError;
+use super::asked::{self, Asked, Opener};
 
 /// All databases.
 pub(super) struct Databases {
     current: Arc<ArcSwap<Backends>>,
     open: Mutex<HashMap<Arc<str>, Open>>,
+    /// Those behind the wildcard.
+    pub(super) asked: Mutex<Asked>,
     side: Handle,
+    myself: Weak<Databases>,
 }
 
 /// One database, with what it was opened from.
-struct Open {
+pub(super) struct Open {
     config: Arc<Database>,
     behind: Behind,
     /// Keeps the catalog fresh.
@@ -47,13 +51,17 @@ impl Drop for Task {
 
 impl Databases {
     /// Opens all. No server has to be reachable yet.
-    pub(super) fn open(config: &Config, side: Handle) -> Result<Databases, AppError> {
-        let databases = Databases {
+    pub(super) fn open(config: &Config, side: Handle) -> Result<Arc<Databases>, AppError> {
+        let databases = Arc::new_cyclic(|myself| Databases {
             current: Arc::default(),
             open: Mutex::default(),
+            asked: Mutex::default(),
             side,
-        };
+            myself: myself.clone(),
+        });
         databases.swap(databases.prepare(config)?);
+        let sweeping = asked::sweep(databases.myself.clone());
+        databases.side.spawn(sweeping);
         Ok(databases)
     }
 
@@ -67,6 +75,11 @@ impl Databases {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let mut fresh = Vec::new();
         for database in &config.databases {
+            if *database.name == *WILDCARD {
+                // Said now rather than to the first client.
+                self.one(database, None)?;
+                continue;
+            }
             if open
                 .get(&database.name)
                 .is_none_or(|known| known.config != *database)
@@ -82,6 +95,7 @@ impl Databases {
                 .iter()
                 .map(|database| database.name.clone())
                 .collect(),
+            asked: Asked::template(config),
         })
     }
 
@@ -113,21 +127,36 @@ impl Databases {
             .iter()
             .map(|(name, database)| (name.clone(), database.behind.clone()))
             .collect();
-        self.current.store(Arc::new(Backends(all)));
+        let (template, max) = prepared.asked;
+        self.asked().follow(template, max);
+        let opener: Arc<dyn OnDemand> = Arc::new(Opener(self.myself.clone()));
+        self.current.store(Arc::new(Backends(all, Some(opener))));
     }
 
     /// Connections to servers that are open now.
     pub(super) fn links(&self) -> usize {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let links = open.values().map(|database| match &database.behind {
-            Behind::Postgres(source) => source.pool.links_on_loan() + source.pool.idle_links(),
-            Behind::Sqlite(engine) => engine.in_use(),
-        });
+        let asked = self.asked();
+        let links = open
+            .values()
+            .chain(asked.iter())
+            .map(|database| match &database.behind {
+                Behind::Postgres(source) => source.pool.links_on_loan() + source.pool.idle_links(),
+                Behind::Sqlite(engine) => engine.in_use(),
+            });
         links.sum()
     }
 
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Opens a database; what of it is known and has not changed goes on.
-    fn one(&self, database: &Arc<Database>, known: Option<&Open>) -> Result<Open, AppError> {
+    pub(super) fn one(
+        &self,
+        database: &Arc<Database>,
+        known: Option<&Open>,
+    ) -> Result<Open, AppError> {
         let unusable = |source: Box<dyn std::error::Error + Send + Sync>| AppError::Database {
             name: database.name.to_string(),
             source,
@@ -182,6 +211,33 @@ impl Databases {
 }
 
 impl Open {
+    /// As configured.
+    pub(super) fn database(&self) -> &Database {
+        &self.config
+    }
+
+    pub(super) fn behind(&self) -> Behind {
+        self.behind.clone()
+    }
+
+    /// Neither a session nor a connection to a server is left.
+    pub(super) fn is_unused(&self) -> bool {
+        match &self.behind {
+            Behind::Postgres(source) => {
+                let pool = &source.pool;
+                Arc::strong_count(source) == 1 && pool.links_on_loan() + pool.idle_links() == 0
+            }
+            Behind::Sqlite(engine) => Arc::strong_count(engine) == 1,
+        }
+    }
+
+    /// Nobody gets a connection any more that is there now.
+    pub(super) fn retire(&self) {
+        if let Behind::Postgres(source) = &self.behind {
+            source.pool.retire();
+        }
+    }
+
     fn shares_pool(&self, source: &Source) -> bool {
         matches!(&self.behind, Behind::Postgres(mine) if Arc::ptr_eq(&mine.pool, &source.pool))
     }
@@ -203,6 +259,7 @@ impl Open {
 pub(super) struct Prepared {
     fresh: Vec<Open>,
     names: Vec<Arc<str>>,
+    asked: (Option<Arc<Database>>, usize),
 }
 
 pub(super) fn target(backend: &PostgresBackend, database: &Database) -> Result<Target, tls::Error> {
@@ -213,6 +270,7 @@ pub(super) fn target(backend: &PostgresBackend, database: &Database) -> Result<T
         user: backend.user.clone(),
         password: backend.password.clone(),
         proof: None,
+        connect_query: database.connect_query.clone(),
         timeout: database.pool.connect_timeout,
         cancel_timeout: database.timeouts.cancel(),
         lifetime: database.pool.lifetime,

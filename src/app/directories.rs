@@ -12,7 +12,7 @@ use super::backends::target;
 use crate::backend::postgres::directory as server;
 use crate::backend::postgres::login::Target;
 use crate::config::{
-    ActAs, AuthQuery, Backend, Config, Credential, Database, ProofSlot, Secret, User,
+    ActAs, AuthQuery, Backend, Config, Credential, Database, ProofSlot, Secret, User, WILDCARD,
 };
 use crate::frontend::postgres::directory::{Directory, Search, Unavailable};
 
@@ -22,6 +22,8 @@ const PROOFS_MAX: usize = 10_000;
 /// All directories, by the name of the database.
 pub struct Directories {
     current: ArcSwap<HashMap<Arc<str>, Open>>,
+    /// Databases that have a name of their own, with or without a directory.
+    written_out: ArcSwap<Vec<Arc<str>>>,
     proofs: Mutex<Proofs>,
     side: Handle,
 }
@@ -44,12 +46,13 @@ struct Kept {
 }
 
 /// Directories that are opened but not in use.
-pub(super) struct Prepared(HashMap<Arc<str>, Open>);
+pub(super) struct Prepared(HashMap<Arc<str>, Open>, Vec<Arc<str>>);
 
 impl Directories {
     pub(super) fn new(side: Handle) -> Directories {
         Directories {
             current: ArcSwap::default(),
+            written_out: ArcSwap::default(),
             proofs: Mutex::default(),
             side,
         }
@@ -82,11 +85,13 @@ impl Directories {
             };
             open.insert(database.name.clone(), one);
         }
-        Ok(Prepared(open))
+        let names = config.databases.iter().map(|it| it.name.clone());
+        Ok(Prepared(open, names.collect()))
     }
 
     pub(super) fn swap(&self, prepared: Prepared) {
         self.current.store(Arc::new(prepared.0));
+        self.written_out.store(Arc::new(prepared.1));
     }
 
     /// Where this user's proof is kept. Emptied when the server keeps another
@@ -116,6 +121,20 @@ impl Directories {
         slot
     }
 
+    /// The directory of a database; the wildcard's for one that is not written out.
+    fn of(&self, database: &str) -> Option<Open> {
+        let current = self.current.load();
+        if self
+            .written_out
+            .load()
+            .iter()
+            .any(|name| **name == *database)
+        {
+            return current.get(database).cloned();
+        }
+        current.get(WILDCARD).cloned()
+    }
+
     fn user(&self, open: &Open, name: &str, found: &server::Found) -> Option<User> {
         let credential = match &found.secret {
             Some(secret) => Credential::stored(secret.reveal().to_owned())?,
@@ -129,7 +148,7 @@ impl Directories {
 impl Directory for Directories {
     fn find<'a>(&'a self, database: &'a str, name: &'a str) -> Search<'a> {
         Box::pin(async move {
-            let Some(open) = self.current.load().get(database).cloned() else {
+            let Some(open) = self.of(database) else {
                 return Ok(None);
             };
             match open.directory.find(name).await {
@@ -142,7 +161,7 @@ impl Directory for Directories {
     }
 
     fn mistaken(&self, database: &str, name: &str) {
-        if let Some(open) = self.current.load().get(database) {
+        if let Some(open) = self.of(database) {
             open.directory.mistaken(name);
         }
     }
@@ -161,6 +180,8 @@ fn asker(database: &Database, settings: &AuthQuery) -> Result<Option<Target>, Ap
         target.user = user.clone();
         target.password = password.clone();
     }
+    // For the links that carry statements.
+    target.connect_query = None;
     if let Some(name) = &settings.database {
         target.database = name.clone();
     }

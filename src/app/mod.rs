@@ -4,6 +4,7 @@
 //!
 //! Read [`App::build`] first, then [`App::serve`].
 
+mod asked;
 mod backends;
 mod directories;
 mod doors;
@@ -133,7 +134,7 @@ impl App {
             .enable_all()
             .build()
             .map_err(AppError::Thread)?;
-        let databases = Arc::new(Databases::open(&config, side.handle().clone())?);
+        let databases = Databases::open(&config, side.handle().clone())?;
         let directories = Arc::new(Directories::new(side.handle().clone()));
         directories.swap(directories.prepare(&config)?);
         let acceptors = bind(&config, &side)?;

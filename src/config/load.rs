@@ -11,8 +11,8 @@ use super::reader::{At, Problems, Table};
 use super::source::Source;
 use super::values::{self, Surroundings};
 use super::{
-    AnalysisConfig, Backend, Config, Database, Limits, LogConfig, OpaqueMode, Secret, auth,
-    auth_query, listen, policies, pool, reference, timeouts, tls, users,
+    AnalysisConfig, Backend, Config, Database, Limits, LogConfig, OpaqueMode, Secret, WILDCARD,
+    auth, auth_query, listen, policies, pool, reference, timeouts, tls, users,
 };
 
 /// Largest configuration file that is read.
@@ -151,6 +151,11 @@ fn read_top(top: Table<'_>, surroundings: Surroundings<'_>) -> Config {
             .and_then(|table| address(table, table.needed_text("address")?)),
         log: log(top),
         limits: limits(top),
+        ignore_startup_parameters: top
+            .texts("ignore_startup_parameters")
+            .iter()
+            .map(|name| name.value.into())
+            .collect(),
         workers: top.number("workers", 0..=256).unwrap_or(0),
         state_dir: top
             .text("state_dir")
@@ -195,6 +200,18 @@ fn databases(top: Table<'_>, surroundings: Surroundings<'_>) -> Vec<Arc<Database
         let pool = pool::read(table);
         let timeouts = timeouts::read(table, &reference::DATABASE_TIMEOUTS);
         let own = auth_query::of_database(table, surroundings);
+        let aliases = table.texts("aliases");
+        for alias in &aliases {
+            unique(&mut seen, alias, "database", table.problems);
+        }
+        let connect_query = table.text("connect_query").map(|text| text.value.into());
+        if let (Some(name), Some(Backend::Sqlite { .. })) = (&name, &backend)
+            && name.value == WILDCARD
+        {
+            let message = "a file cannot stand for every name";
+            let hint = "`*` needs a PostgreSQL server";
+            table.problems.error(name.span.clone(), message, hint);
+        }
         if let (Some(name), Some(backend)) = (name, backend) {
             let on_server = matches!(backend, Backend::Postgres(_));
             databases.push(Arc::new(Database {
@@ -202,6 +219,8 @@ fn databases(top: Table<'_>, surroundings: Surroundings<'_>) -> Vec<Arc<Database
                 backend,
                 pool,
                 timeouts,
+                aliases: aliases.iter().map(|alias| alias.value.into()).collect(),
+                connect_query,
                 auth_query: own.or_else(|| common.clone()).filter(|_| on_server),
             }));
         }
@@ -244,6 +263,7 @@ fn backend(table: Table<'_>, surroundings: Surroundings<'_>) -> Option<Backend> 
                 "timeouts",
                 "tls",
                 "auth_query",
+                "connect_query",
             ] {
                 if let (Some(found), true) = (table.get(key), surroundings.environment.is_some()) {
                     table.problems.warning(
@@ -314,6 +334,9 @@ fn limits(top: Table<'_>) -> Limits {
         clients_max: table
             .number("clients_max", 1..=1_000_000)
             .unwrap_or(default.clients_max),
+        databases_max: table
+            .number("databases_max", 1..=100_000)
+            .unwrap_or(default.databases_max),
         message_bytes_max: table
             .number("message_bytes_max", 1024..=1 << 30)
             .unwrap_or(default.message_bytes_max),

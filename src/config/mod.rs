@@ -7,6 +7,7 @@
 
 pub mod auth;
 mod auth_query;
+mod databases;
 mod diagnostic;
 mod listen;
 mod load;
@@ -28,6 +29,7 @@ mod values;
 
 pub use auth::{AuthRule, Method};
 pub use auth_query::{ActAs, AuthQuery};
+pub use databases::WILDCARD;
 pub use diagnostic::{Diagnostic, Level, Place, nearest};
 pub use listen::{Endpoint, Gates, Listen, Protocol, UnixAddress};
 pub use load::{load, load_without_secrets, parse, read};
@@ -93,6 +95,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Bounds.
     pub limits: Limits,
+    /// Start-up parameters that are overlooked.
+    pub ignore_startup_parameters: Vec<Arc<str>>,
     /// Worker threads; 0: one per core.
     pub workers: usize,
     /// Where state (overrides, caches) is kept.
@@ -125,6 +129,7 @@ impl Default for Config {
             admin: None,
             log: LogConfig::default(),
             limits: Limits::default(),
+            ignore_startup_parameters: Vec::new(),
             workers: 0,
             state_dir: None,
         }
@@ -166,6 +171,8 @@ impl Config {
             pool: Pool::default(),
             timeouts: Timeouts::default(),
             auth_query: None,
+            aliases: Vec::new(),
+            connect_query: None,
         })];
         config
     }
@@ -176,12 +183,16 @@ impl Config {
 pub struct Database {
     /// Name in the start-up packet.
     pub name: Arc<str>,
+    /// Further names for it.
+    pub aliases: Vec<Arc<str>>,
     /// What stands behind it.
     pub backend: Backend,
     /// Pool settings.
     pub pool: Pool,
     /// How long things may take.
     pub timeouts: Timeouts,
+    /// Run on each new server connection before anybody uses it.
+    pub connect_query: Option<Arc<str>>,
     /// How users that the file does not know are looked up; none: not at all.
     pub auth_query: Option<AuthQuery>,
 }
@@ -367,6 +378,8 @@ impl Default for LogConfig {
 pub struct Limits {
     /// Clients connected at once.
     pub clients_max: usize,
+    /// Databases open at once behind the name `*`.
+    pub databases_max: usize,
     /// Bytes of one protocol message.
     pub message_bytes_max: usize,
     /// Prepared statements per session.
@@ -385,6 +398,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             clients_max: 1000,
+            databases_max: 100,
             message_bytes_max: 64 << 20,
             prepared_max: 1000,
             login_timeout: Duration::from_secs(10),

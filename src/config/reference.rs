@@ -127,6 +127,12 @@ pub const TOP: Section = Section {
             "",
             "Bounds on what clients can make the gate hold.",
         ),
+        key(
+            "ignore_startup_parameters",
+            "list of names",
+            "none",
+            "Start-up parameters of clients that are overlooked, also inside `options`; all others are the server's to judge.",
+        ),
         key("workers", "number", "one per core", "Worker threads."),
         key(
             "state_dir",
@@ -144,7 +150,12 @@ pub const DATABASE: Section = Section {
     text: "A database as clients name it, and what stands behind the name: \
            `postgres://user:password@host:port/database` or `sqlite:PATH` (`sqlite::memory:` for one in memory).",
     keys: &[
-        key("name", "string", "needed", "Name that clients connect to."),
+        key(
+            "name",
+            "string",
+            "needed",
+            "Name that clients connect to. `*` stands for every name that is not written out: the database of that name on the URL's server, with a pool of its own that is made when somebody asks for it and closed when nobody uses it.",
+        ),
         key(
             "backend",
             "URL",
@@ -171,6 +182,18 @@ pub const DATABASE: Section = Section {
         ),
         key("pool", "table", "", "Connections to the server."),
         key("timeouts", "table", "none", "How long things may take."),
+        key(
+            "aliases",
+            "list of names",
+            "none",
+            "Further names that clients may use; rules, policies and the log see the first one.",
+        ),
+        key(
+            "connect_query",
+            "SQL",
+            "none",
+            "Run on each new server connection before anybody uses it. Settings that it makes end with `RESET ALL` and `DISCARD ALL`.",
+        ),
         key(
             "auth_query",
             "table",
@@ -342,6 +365,12 @@ pub const LIMITS: Section = Section {
             "number",
             "`1000`",
             "Clients connected at once.",
+        ),
+        key(
+            "databases_max",
+            "number",
+            "`100`",
+            "Databases open at once behind the name `*`.",
         ),
         key(
             "message_bytes_max",

@@ -8,8 +8,8 @@ use super::networks::{self, Access};
 use super::reader::{At, Table};
 use super::values::{self, Surroundings};
 use super::{
-    ActAs, Database, Endpoint, Listen, Method, ProofSlot, Secret, Timeouts, UserPool, auth, pool,
-    reference, timeouts, tls,
+    ActAs, Database, Endpoint, Listen, Method, ProofSlot, Secret, Timeouts, UserPool, WILDCARD,
+    auth, pool, reference, timeouts, tls,
 };
 
 /// A user that may log in.
@@ -123,7 +123,9 @@ pub(super) fn read(
         for database in &allowed {
             // Judged only when the databases themselves were read.
             if !databases.is_empty()
-                && !databases.iter().any(|known| &*known.name == database.value)
+                && !databases
+                    .iter()
+                    .any(|known| known.is_called(database.value) || &*known.name == WILDCARD)
             {
                 let near =
                     super::nearest(database.value, databases.iter().map(|known| &*known.name));

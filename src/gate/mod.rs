@@ -228,9 +228,34 @@ pub enum Behind {
     Sqlite(Arc<Engine>),
 }
 
-/// All databases by the name clients use.
+/// Opens databases that have no name of their own in the configuration.
+pub trait OnDemand: Send + Sync {
+    /// What stands behind this one, or what to tell the client.
+    fn open(&self, database: &Arc<Database>) -> Result<Behind, Box<UserMessage>>;
+}
+
+/// All databases by the name clients use, and who opens others.
 #[derive(Clone, Default)]
-pub struct Backends(pub std::collections::HashMap<Arc<str>, Behind>);
+pub struct Backends(
+    /// Those that are written out.
+    pub std::collections::HashMap<Arc<str>, Behind>,
+    /// Those that are not; none: there are no others.
+    pub Option<Arc<dyn OnDemand>>,
+);
+
+impl Backends {
+    fn find(&self, database: &Arc<Database>) -> Result<Behind, Box<UserMessage>> {
+        match (self.0.get(&database.name), &self.1) {
+            (Some(behind), _) => Ok(behind.clone()),
+            (None, Some(on_demand)) => on_demand.open(database),
+            (None, None) => {
+                // A reload may have taken the database away since the login.
+                let message = format!("database \"{}\" does not exist", database.name);
+                Err(Box::new(UserMessage::fatal("3D000", message)))
+            }
+        }
+    }
+}
 
 /// Serves somebody who has logged in until it leaves.
 pub async fn serve<S>(
@@ -242,11 +267,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let _leaving = Leaving::enter(&arrival, &worker);
-    let Some(behind) = backends.0.get(&arrival.database.name).cloned() else {
-        // The configuration is checked as a whole; a reload may have taken the database away.
-        return Err(
-            postgres::Error::Protocol("the database is not configured any more".into()).into(),
-        );
+    let behind = match backends.find(&arrival.database) {
+        Ok(behind) => behind,
+        Err(message) => return turn_away(arrival, &message).await,
     };
     let crowd = arrival.registration.crowd();
     let _member = match crowd.enter(&arrival.user, &arrival.database) {

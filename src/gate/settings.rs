@@ -226,53 +226,18 @@ fn identifier(name: &str) -> String {
     parts.join(".")
 }
 
-/// Start-up parameters as settings: `options` taken apart. None where `options`
-/// holds something that is no setting.
+/// Start-up parameters as settings. None where `options` is still there: the door
+/// has taken apart what it could, so it holds something that is no setting.
 pub(super) fn startup(parameters: &[(String, String)]) -> Option<BTreeMap<Arc<str>, Arc<str>>> {
     let mut settings = BTreeMap::new();
     for (name, value) in parameters {
         let name = name.to_ascii_lowercase();
         if name == "options" {
-            for (name, value) in options(value)? {
-                settings.insert(Arc::from(name), Arc::from(value));
-            }
-        } else {
-            settings.insert(Arc::from(name), Arc::from(value.as_str()));
+            return None;
         }
+        settings.insert(Arc::from(name), Arc::from(value.as_str()));
     }
     Some(settings)
-}
-
-/// `-c name=value` and `--name=value`; a backslash takes the next character as it is.
-fn options(text: &str) -> Option<Vec<(String, String)>> {
-    let mut words: Vec<String> = Vec::new();
-    let mut word: Option<String> = None;
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => word.get_or_insert_default().push(chars.next()?),
-            c if c.is_ascii_whitespace() => words.extend(word.take()),
-            c => word.get_or_insert_default().push(c),
-        }
-    }
-    words.extend(word);
-    let mut found = Vec::new();
-    let mut words = words.into_iter();
-    while let Some(word) = words.next() {
-        let pair = if word == "-c" {
-            words.next()?
-        } else if let Some(rest) = word.strip_prefix("--").or_else(|| word.strip_prefix("-c")) {
-            rest.to_owned()
-        } else {
-            return None;
-        };
-        let (name, value) = pair.split_once('=')?;
-        found.push((
-            name.replace('-', "_").to_ascii_lowercase(),
-            value.to_owned(),
-        ));
-    }
-    Some(found)
 }
 
 #[cfg(test)]
@@ -302,22 +267,6 @@ mod tests {
             Some("RESET \"my\".\"y\";RESET \"x\";")
         );
         assert_eq!(restore(&a, &map(&[("x", "1"), ("role", "r")])), None);
-    }
-
-    #[test]
-    fn takes_options_apart() {
-        let found = options("-c search_path=a\\ b --statement-timeout=5s -cwork_mem=1MB").unwrap();
-        let found: Vec<(&str, &str)> = found.iter().map(|(n, v)| (&**n, &**v)).collect();
-        assert_eq!(
-            found,
-            [
-                ("search_path", "a b"),
-                ("statement_timeout", "5s"),
-                ("work_mem", "1MB")
-            ]
-        );
-        assert!(options("-W").is_none());
-        assert!(options("-c").is_none());
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub struct Target {
     pub user: Arc<str>,
     /// Password, if the server asks.
     pub password: Option<Secret>,
+    /// Run before anybody uses the link.
+    pub connect_query: Option<Arc<str>>,
     /// What the user has proven to the gate, which proves it to the server where
     /// there is no password.
     pub proof: Option<Arc<ProofSlot>>,
@@ -105,6 +107,9 @@ async fn enter(
     }
     authenticated?;
     settle(&mut link).await?;
+    if let Some(query) = &target.connect_query {
+        prepare(&mut link, query).await?;
+    }
     first_facts(&mut link).await?;
     link.handle = Arc::new(link.about.clone());
     // The buffers that carry a session belong to the session.
@@ -280,6 +285,34 @@ async fn settle(link: &mut Link) -> Result<(), Error> {
     }
 }
 
+/// Runs the operator's own query. A link on which it fails, or which it leaves in
+/// a transaction, is none.
+async fn prepare(link: &mut Link, query: &str) -> Result<(), Error> {
+    encode::query(&mut link.outbox, query);
+    send(link).await?;
+    let mut problem = None;
+    loop {
+        let (tag, body) = link.read_frame().await?;
+        match tag {
+            server::PARAMETER_STATUS => {
+                let (name, value) = message::parameter_status(&body)?;
+                link.note_parameter(name, value);
+            }
+            server::ERROR => problem = Some(Report::read(&body)),
+            server::COPY_IN | server::COPY_BOTH => {
+                return Err(Error::Protocol("the connect_query waits for data".into()));
+            }
+            server::READY if problem.is_none() && body.first() != Some(&b'I') => {
+                let problem = "the connect_query leaves a transaction open";
+                return Err(Error::Protocol(problem.into()));
+            }
+            server::READY => break,
+            _ => {}
+        }
+    }
+    problem.map_or(Ok(()), |report| Err(Error::Refused(Box::new(report))))
+}
+
 /// What decisions depend on and ParameterStatus does not say (before PostgreSQL 18).
 async fn first_facts(link: &mut Link) -> Result<(), Error> {
     encode::query(
@@ -401,6 +434,7 @@ mod tests {
             user: "u".into(),
             password: Some(Secret::new("the password")),
             proof: None,
+            connect_query: None,
             timeout: Duration::from_secs(5),
             cancel_timeout: Duration::from_secs(5),
             lifetime: Duration::from_secs(60),

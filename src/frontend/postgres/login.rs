@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use super::channel::Channel;
 use super::directory::Known;
 use super::method;
+use super::parameters::parameters;
 use super::password::{self, Proving};
 use super::{Door, Error, TurnedAway};
 use crate::config::{Credential, Database, Method, Proof, User};
@@ -57,9 +58,12 @@ where
         .filter(|name| !name.is_empty())
         .unwrap_or(name);
     let config = &door.config;
-    let rule = method::rule(config, channel, name, wanted)?;
+    // By its first name, whatever the client calls it: no rule is walked around.
+    let database = config.database(wanted);
+    let called = database.as_ref().map_or(wanted, |database| &*database.name);
+    let rule = method::rule(config, channel, name, called)?;
     let attempt = door.attempts.attempt(&config.limits, channel.address, name);
-    let known = Known::find(door, wanted, name, &attempt).await?;
+    let known = Known::find(door, called, name, &attempt).await?;
     // Elsewhere it is nobody: same questions, same answer.
     let user = known.user.as_deref();
     let user = user.filter(|user| user.access.lets_in(channel.address));
@@ -82,7 +86,7 @@ where
             }
         }
         Err(Error::Refused(away)) => {
-            known.mistaken(door, wanted, name);
+            known.mistaken(door, called, name);
             let elsewhere = known.user.is_some() && user.is_none();
             let away = *away;
             return Err(if elsewhere {
@@ -102,8 +106,10 @@ where
     let mut out = BytesMut::new();
     encode::frame(&mut out, b'R', |out| out.put_i32(0));
 
-    let allowed = user.databases.is_empty() || user.databases.iter().any(|d| **d == *wanted);
-    let database = door.config.databases.iter().find(|d| *d.name == *wanted);
+    let may = |database: &Arc<Database>| {
+        user.databases.is_empty() || user.databases.iter().any(|name| database.is_called(name))
+    };
+    let allowed = database.as_ref().is_some_and(may);
     let (Some(database), true) = (database, allowed) else {
         // Authenticated first, so that the true state may follow it.
         stream.write_all(&out).await?;
@@ -114,14 +120,7 @@ where
     };
     stream.write_all(&out).await?;
     stream.flush().await?;
-    let parameters = startup
-        .parameters
-        .iter()
-        .filter(|(n, _)| {
-            !matches!(n.as_str(), "user" | "database" | "replication") && !n.starts_with("_pq_.")
-        })
-        .cloned()
-        .collect();
+    let parameters = parameters(startup, &config.ignore_startup_parameters);
     Ok(Admitted {
         client: Arc::new(Client {
             user: user.name.clone(),
@@ -129,7 +128,7 @@ where
             address: channel.address,
         }),
         user: user.clone(),
-        database: database.clone(),
+        database,
         parameters,
     })
 }

@@ -11,6 +11,7 @@ mod enter;
 mod login;
 mod method;
 mod origin;
+mod parameters;
 mod password;
 pub mod scram;
 pub mod serve;

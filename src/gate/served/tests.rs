@@ -93,7 +93,7 @@ impl House {
                 registration: Arc::new(Cancels::default()).register(false),
             };
             let behind = Behind::Sqlite(house.engine.clone());
-            let backends = Backends([("shop".into(), behind)].into_iter().collect());
+            let backends = Backends([("shop".into(), behind)].into_iter().collect(), None);
             let _ = crate::gate::serve(arrival, house.worker.clone(), &backends).await;
         });
         near

@@ -7,6 +7,7 @@
 pub mod encode;
 pub mod frame;
 pub mod message;
+pub mod options;
 pub mod report;
 pub mod startup;
 

@@ -3,6 +3,7 @@
 mod attempts;
 mod lists;
 mod lookup;
+mod names;
 mod passwords;
 mod proxy;
 mod rules;
