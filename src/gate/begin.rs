@@ -297,6 +297,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             fence: false,
             nudged: false,
             watched: 0,
+            tidying: false,
             copy_in: false,
             copy_syncs: 0,
             doubtful: None,

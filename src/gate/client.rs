@@ -127,6 +127,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
                 continue;
             }
+            if self.copy_in && tag != client::TERMINATE {
+                // The server loses its place in the stream and ends the session (55.2.7).
+                // Not passed on: it might have left the COPY by now, and run it.
+                let broken = crate::wire::postgres::Error::Malformed(char::from(tag));
+                return Err(Error::Client(broken));
+            }
             if mode == Mode::Settle || self.must_wait(tag) {
                 if mode == Mode::Serve {
                     self.nudge();

@@ -133,6 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let (clean, cancel) = (self.home.settings().clean_timeout, self.timeouts.cancel());
         // Nothing may be cancelled that comes from here on.
         let hit = self.registration.release();
+        self.tidying = true;
         let work = async {
             if hit {
                 tokio::time::timeout(cancel, self.registration.landed())
@@ -147,7 +148,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             Ok(())
         };
-        match tokio::time::timeout(clean + cancel, work).await {
+        let done = tokio::time::timeout(clean + cancel, work).await;
+        self.tidying = false;
+        match done {
             Ok(Ok(())) => {}
             Ok(Err(Error::Backend(error))) => {
                 tracing::debug!(%error, "server connection closed instead of reused");
@@ -405,7 +408,7 @@ fn locks_session(facts: &Facts) -> bool {
     })
 }
 
-fn holds(normalized: &str) -> bool {
+pub(super) fn holds(normalized: &str) -> bool {
     normalized.contains("hold") && !normalized.contains("without hold")
 }
 

@@ -117,6 +117,8 @@ pub struct Worker {
     pub clock: Rc<clock::Clock>,
     /// Buffers nobody uses now.
     pub spares: spare::Spares,
+    /// Where what clients send is read to first.
+    pub desk: RefCell<Box<[u8]>>,
     /// Number of the next session, shared by all workers.
     pub sessions: Arc<std::sync::atomic::AtomicU64>,
     /// Turns true when sessions should end at their next idle point.
@@ -150,6 +152,7 @@ impl Worker {
             applied: RefCell::default(),
             clock: Rc::default(),
             spares: spare::Spares::default(),
+            desk: RefCell::new(vec![0; spare::BYTES_NEW].into()),
             sessions,
             drain,
             signals: signals::Signals::default(),

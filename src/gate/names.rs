@@ -72,6 +72,9 @@ pub(super) struct Cursor {
 /// All names of a session.
 #[derive(Default, Clone)]
 pub(super) struct Names {
+    /// The unnamed ones stand apart: most messages are about them.
+    unnamed: Option<Rc<Prepared>>,
+    unnamed_portal: Option<Rc<Portal>>,
     prepared: HashMap<Box<[u8]>, Rc<Prepared>>,
     portals: HashMap<Box<[u8]>, Rc<Portal>>,
     cursors: HashMap<Arc<str>, Rc<Cursor>>,
@@ -79,6 +82,9 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn prepared(&self, name: &[u8]) -> Option<&Rc<Prepared>> {
+        if name.is_empty() {
+            return self.unnamed.as_ref();
+        }
         self.prepared.get(name)
     }
 
@@ -104,6 +110,9 @@ impl Names {
         name: Box<[u8]>,
         new: Option<Rc<Prepared>>,
     ) -> Option<Rc<Prepared>> {
+        if name.is_empty() {
+            return std::mem::replace(&mut self.unnamed, new);
+        }
         match new {
             Some(prepared) => self.prepared.insert(name, prepared),
             None => self.prepared.remove(&name),
@@ -111,6 +120,9 @@ impl Names {
     }
 
     pub(super) fn portal(&self, name: &[u8]) -> Option<&Rc<Portal>> {
+        if name.is_empty() {
+            return self.unnamed_portal.as_ref();
+        }
         self.portals.get(name)
     }
 
@@ -119,6 +131,9 @@ impl Names {
         name: Box<[u8]>,
         new: Option<Rc<Portal>>,
     ) -> Option<Rc<Portal>> {
+        if name.is_empty() {
+            return std::mem::replace(&mut self.unnamed_portal, new);
+        }
         match new {
             Some(portal) => self.portals.insert(name, portal),
             None => self.portals.remove(&name),
@@ -148,19 +163,25 @@ impl Names {
 
     /// All portals end with the transaction (55.2.3), those bound behind its end not.
     pub(super) fn end_transaction(&mut self, done: u64) {
+        if let Some(portal) = &self.unnamed_portal
+            && portal.place.get() <= done
+        {
+            self.unnamed_portal = None;
+        }
         if !self.portals.is_empty() {
             self.portals.retain(|_, portal| portal.place.get() > done);
         }
     }
 
-    /// DEALLOCATE ALL.
+    /// DEALLOCATE ALL; the unnamed statement is not among them.
     pub(super) fn forget_prepared(&mut self) {
         self.prepared.clear();
     }
 
     /// DISCARD ALL.
     pub(super) fn forget_all(&mut self) {
-        self.prepared.clear();
+        self.forget_prepared();
+        self.unnamed_portal = None;
         self.portals.clear();
         self.cursors.clear();
     }

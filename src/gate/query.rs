@@ -13,7 +13,7 @@ use super::line::{Decided, Needs};
 use super::refuse;
 use super::session::Session;
 use crate::model::facts::{Control, Handle};
-use crate::model::{Refusal, Statement, refusal::sqlstate};
+use crate::model::{Kind, Refusal, Statement, TransactionState, refusal::sqlstate};
 use crate::policy::{Permit, Refused};
 use crate::safety::limit::CountPlan;
 use crate::wire::postgres::frame::HEADER;
@@ -80,8 +80,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             _ => None,
         };
-        let free = (counted.is_some() || needs.iter().all(|need| need.is_free_when_planned()))
-            && needs.iter().enumerate().all(planned);
+        let doomed = statements.len() == 1 && self.is_doomed(&statements[0].0);
+        let free =
+            (doomed || counted.is_some() || needs.iter().all(|need| need.is_free_when_planned()))
+                && needs.iter().enumerate().all(planned);
         let renamed = self.renamed(&analysis.text, &analysis.statements);
         // Rows of one read-only statement can be counted while they pass; a
         // string of several must not commit what stands behind the offender.
@@ -122,6 +124,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             needs,
             spent,
         })))
+    }
+
+    /// DECLARE outside a transaction is an error (25P01), and the gate's own block
+    /// around it would hide that.
+    fn is_doomed(&self, statement: &Statement) -> bool {
+        statement.facts.kind == Kind::Declare
+            && !super::lease::holds(&statement.normalized)
+            && !self.in_block
+            && self.facts.transaction == TransactionState::Idle
+            && self.executed == 0
     }
 
     /// Code in front of an EXECUTE or FETCH of the same string could give the name

@@ -156,6 +156,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 if let Some(loan) = self.loan.as_mut() {
                     loan.link.note_parameter(&name, &value);
                 }
+                if self.tidying {
+                    // What the gate resets for the next owner is not what this client has set.
+                    return Ok(Fate::Drop);
+                }
                 // Settings that were restored here are no news to the client.
                 return Ok(if self.note_report(&name, &value) {
                     Fate::Relay

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::cancel::{Cancel, Registration};
 use super::client::Job;
@@ -135,6 +135,8 @@ pub struct Session<S> {
     pub(super) nudged: bool,
     /// A statement whose rows are counted is on its way.
     pub(super) watched: u32,
+    /// The link is put in order for the next owner.
+    pub(super) tidying: bool,
     /// COPY FROM STDIN is open.
     pub(super) copy_in: bool,
     /// Syncs sent while it was; ignored by the server if the data was good.
@@ -307,17 +309,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             // Answers of the gate's own wait for nobody when they come first.
             self.give();
-            let mut progress = false;
-            progress |= self.write_link(cx)?;
-            progress |= self.write_client(cx)?;
+            let sent = self.write_link(cx)?;
+            let told = self.write_client(cx)?;
             if self.client_gone && self.queue.is_empty() {
                 return Poll::Ready(Ok(Step::Goodbye));
             }
             // A side that had nothing to say wakes the task when it has: it is asked once.
+            let mut came = false;
             if !self.link_quiet && self.outbox.len() < HIGH_WATER {
-                let read = self.read_link(cx)?;
-                self.link_quiet = !read;
-                progress |= read;
+                came = self.read_link(cx)?;
+                self.link_quiet = !came;
             }
             if !client_quiet
                 && !self.client_gone
@@ -326,9 +327,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             {
                 let read = self.read_client(cx)?;
                 client_quiet = !read;
-                progress |= read;
+                came |= read;
             }
-            if !progress {
+            self.progress.moves = self
+                .progress
+                .moves
+                .wrapping_add(u32::from(sent || told || came));
+            // What was written changes nothing, unless it was all that kept the link.
+            if !(came || sent && self.may_release()) {
                 if (self.draining || self.outdated) && mode == Mode::Serve && self.is_idle() {
                     return Poll::Ready(Ok(Step::Drained));
                 }
@@ -337,7 +343,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     None => Poll::Pending,
                 };
             }
-            self.progress.moves = self.progress.moves.wrapping_add(1);
         }
     }
 
@@ -363,12 +368,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn read_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Error> {
-        self.worker.spares.lend(&mut self.inbox);
-        match poll_read(&mut self.stream, &mut self.inbox, cx) {
-            Poll::Pending => {
-                self.worker.spares.collect(&mut self.inbox);
-                Ok(false)
-            }
+        let worker = &self.worker;
+        // Most of the time nothing or little is there: no buffer is lent for a look.
+        let read = if self.inbox.is_empty() {
+            worker.spares.collect(&mut self.inbox);
+            let mut desk = worker.desk.borrow_mut();
+            let mut buffer = ReadBuf::new(&mut desk[..]);
+            let stream = Pin::new(&mut self.stream);
+            stream.poll_read(cx, &mut buffer).map_ok(|()| {
+                let bytes = buffer.filled();
+                if !bytes.is_empty() {
+                    worker.spares.lend(&mut self.inbox);
+                    self.inbox.extend_from_slice(bytes);
+                }
+                bytes.len()
+            })
+        } else {
+            poll_read(&mut self.stream, &mut self.inbox, cx)
+        };
+        match read {
+            Poll::Pending => Ok(false),
             Poll::Ready(Ok(0)) => {
                 // A client that vanishes in the middle of work: stop, the link is dropped.
                 self.client_gone = true;

@@ -12,7 +12,7 @@ const KEPT_MAX: usize = 256;
 /// Larger ones are given back to the allocator.
 const BYTES_MAX: usize = 64 * 1024;
 /// Room in a new one.
-const BYTES_NEW: usize = 16 * 1024;
+pub(super) const BYTES_NEW: usize = 16 * 1024;
 
 /// One worker's spare buffers.
 #[derive(Debug, Default)]
@@ -20,6 +20,7 @@ pub struct Spares(RefCell<Vec<BytesMut>>);
 
 impl Spares {
     /// Gives an unused buffer room.
+    #[inline]
     pub(super) fn lend(&self, buffer: &mut BytesMut) {
         if buffer.capacity() == 0 {
             let spare = self.0.borrow_mut().pop();
@@ -28,10 +29,14 @@ impl Spares {
     }
 
     /// Takes an empty buffer back.
+    #[inline]
     pub(super) fn collect(&self, buffer: &mut BytesMut) {
-        if buffer.capacity() == 0 || !buffer.is_empty() {
-            return;
+        if buffer.is_empty() && buffer.capacity() != 0 {
+            self.keep(buffer);
         }
+    }
+
+    fn keep(&self, buffer: &mut BytesMut) {
         let mut buffer = std::mem::take(buffer);
         // What was handed out in parts finds its way back to the start of its memory here.
         if buffer.capacity() < BYTES_NEW && !buffer.try_reclaim(BYTES_NEW) {

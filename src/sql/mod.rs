@@ -13,6 +13,7 @@
 mod assemble;
 pub mod ast;
 mod builtin;
+mod bytes;
 mod explain;
 mod known;
 pub mod lex;

@@ -9,6 +9,7 @@
 use crate::model::{Dialect, Kinds, LiteralKind};
 
 use super::Lexer;
+use super::bytes::{DIGIT, SPACE, WORD, is_operator, is_space, is_word, run_of};
 use super::lex::Kw;
 use super::normalize::{ends_assignments, ends_condition, opens_plain};
 
@@ -46,6 +47,8 @@ struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,
     out: &'a mut String,
+    /// Up to here the text was written, as it is or in another form.
+    copied: usize,
     before: Before,
     word: (usize, usize),
     /// Per open bracket: bit 0 plain, bit 1 list, bit 2 row, bit 3 something masked in it.
@@ -81,6 +84,7 @@ pub fn scan(text: &str, lexer: Lexer, out: &mut String) -> Option<Kinds> {
         bytes: text.as_bytes(),
         at: 0,
         out,
+        copied: 0,
         before: Before::Other,
         word: (0, 0),
         groups: [0; DEPTH_MAX],
@@ -106,14 +110,6 @@ pub fn is_masked(key: &str) -> bool {
     memchr::memchr2(NUMBER as u8, STRING as u8, key.as_bytes()).is_some()
 }
 
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
-}
-
-fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
-}
-
 impl Scan<'_> {
     /// Only the four verbs are followed.
     fn starts_plain(&self) -> bool {
@@ -135,42 +131,42 @@ impl Scan<'_> {
     fn run(&mut self, text: &str) -> Option<()> {
         while let Some(&byte) = self.bytes.get(self.at) {
             match byte {
-                _ if is_space(byte) => self.space(),
+                _ if is_space(byte) => self.space(text)?,
                 b'0'..=b'9' => self.number(text)?,
-                _ if is_word(byte) => self.word(text)?,
+                _ if is_word(byte) => self.word()?,
                 b'\'' => self.string(text)?,
                 b'"' => self.quoted(text)?,
                 b'(' => self.open()?,
                 b')' => self.close()?,
                 b',' => {
                     let list = self.depth > 0 && self.groups[self.depth - 1] & LIST != 0;
-                    self.byte(byte, if list { Before::Element } else { Before::Comma });
+                    self.byte(if list { Before::Element } else { Before::Comma });
                 }
-                b'=' | b'<' | b'>' | b'!' => self.compare(text)?,
+                b'=' | b'<' | b'>' | b'!' => self.compare()?,
                 b'.' if !self.peek(1).is_ascii_digit() && self.peek(1) != b'.' => {
-                    self.byte(byte, Before::Other)
+                    self.byte(Before::Other)
                 }
                 b'+' | b'-' if self.adds() && !is_operator(self.peek(1)) => {
-                    self.byte(byte, Before::Added);
+                    self.byte(Before::Added);
                 }
-                b'*' | b'+' | b'%' if !is_operator(self.peek(1)) => self.byte(byte, Before::Other),
+                b'*' | b'+' | b'%' if !is_operator(self.peek(1)) => self.byte(Before::Other),
                 b'-' if self.before == Before::Compared && self.peek(1).is_ascii_digit() => {
-                    self.byte(byte, Before::Compared);
+                    self.byte(Before::Compared);
                 }
                 b'-' if self.takes_sign() && self.peek(1).is_ascii_digit() => {
-                    self.byte(byte, self.before);
+                    self.byte(self.before);
                     self.signed = true;
                 }
-                b'$' if self.peek(1).is_ascii_digit() => self.parameter(text)?,
-                b';' => return self.trailing(),
+                b'$' if self.peek(1).is_ascii_digit() => self.parameter()?,
+                b';' => return self.trailing(text),
                 _ => return None,
             }
         }
+        self.copy(text, self.at)?;
         (self.depth == 0).then_some(())
     }
 
-    fn byte(&mut self, byte: u8, before: Before) {
-        self.out.push(byte as char);
+    fn byte(&mut self, before: Before) {
         self.before = before;
         self.signed = false;
         self.at += 1;
@@ -191,17 +187,45 @@ impl Scan<'_> {
         !self.signed && matches!(self.before, Before::Element | Before::Added)
     }
 
-    fn space(&mut self) {
-        while self.bytes.get(self.at).is_some_and(|byte| is_space(*byte)) {
-            self.at += 1;
-        }
-        if self.at < self.bytes.len() {
+    fn space(&mut self, text: &str) -> Option<()> {
+        let start = self.at;
+        self.at = self.end_of(start + 1, SPACE);
+        let folded = self.at == start + 1 && self.bytes.get(start) == Some(&b' ');
+        if self.at == self.bytes.len() {
+            self.copy(text, start)?;
+            self.copied = self.at;
+        } else if !folded {
+            self.copy(text, start)?;
             self.out.push(' ');
+            self.copied = self.at;
         }
+        Some(())
+    }
+
+    /// Writes what stands unchanged in front of `end` and was not written yet.
+    fn copy(&mut self, text: &str, end: usize) -> Option<()> {
+        self.out.push_str(text.get(self.copied..end)?);
+        self.copied = end;
+        Some(())
+    }
+
+    /// Writes a mark for the constant that began at `start` and ends here.
+    fn mask(&mut self, text: &str, start: usize, mark: char) -> Option<()> {
+        self.copy(text, start)?;
+        self.out.push(mark);
+        self.copied = self.at;
+        Some(())
+    }
+
+    /// Where the run of bytes of this class ends that goes on at `from`.
+    #[inline]
+    fn end_of(&self, from: usize, class: u8) -> usize {
+        from + run_of(self.bytes.get(from..).unwrap_or(&[]), class)
     }
 
     /// Nothing but white space and semicolons may follow.
-    fn trailing(&mut self) -> Option<()> {
+    fn trailing(&mut self, text: &str) -> Option<()> {
+        self.copy(text, self.at)?;
         let rest = &self.bytes[self.at..];
         let ends = self.depth == 0 && rest.iter().all(|byte| is_space(*byte) || *byte == b';');
         while self.out.ends_with(' ') {
@@ -210,11 +234,9 @@ impl Scan<'_> {
         ends.then_some(())
     }
 
-    fn word(&mut self, text: &str) -> Option<()> {
+    fn word(&mut self) -> Option<()> {
         let start = self.at;
-        while self.bytes.get(self.at).is_some_and(|byte| is_word(*byte)) {
-            self.at += 1;
-        }
+        self.at = self.end_of(start + 1, WORD);
         // `$` may go on with the word, a quote makes it a prefix, `U&` is one already.
         if matches!(self.peek(0), b'$' | b'\'' | b'"' | b'&') {
             return None;
@@ -223,7 +245,6 @@ impl Scan<'_> {
         if word.len() == 2 && word.eq_ignore_ascii_case(b"or") {
             return None;
         }
-        self.out.push_str(text.get(start..self.at)?);
         self.word = (start, self.at);
         if self.depth == 0
             && let Some(assigns) = self.assigns
@@ -236,8 +257,7 @@ impl Scan<'_> {
         Some(())
     }
 
-    fn parameter(&mut self, text: &str) -> Option<()> {
-        let start = self.at;
+    fn parameter(&mut self) -> Option<()> {
         self.at += 1;
         while self.peek(0).is_ascii_digit() {
             self.at += 1;
@@ -245,7 +265,6 @@ impl Scan<'_> {
         if is_word(self.peek(0)) {
             return None;
         }
-        self.out.push_str(text.get(start..self.at)?);
         self.before = Before::Other;
         Some(())
     }
@@ -259,13 +278,12 @@ impl Scan<'_> {
         {
             return None;
         }
-        self.out.push_str(text.get(self.at..end)?);
         self.at = end;
         self.before = Before::Quoted;
         Some(())
     }
 
-    fn compare(&mut self, text: &str) -> Option<()> {
+    fn compare(&mut self) -> Option<()> {
         let length = match (self.peek(0), self.peek(1)) {
             (b'<', b'=' | b'>') | (b'>' | b'!', b'=') => 2,
             (b'!', _) => return None,
@@ -281,7 +299,6 @@ impl Scan<'_> {
             Before::Word => self.last_kw() == Kw::None,
             _ => false,
         };
-        self.out.push_str(text.get(self.at..self.at + length)?);
         self.at += length;
         self.before = if column {
             Before::Compared
@@ -312,14 +329,11 @@ impl Scan<'_> {
         self.odd += usize::from(group & PLAIN == 0);
         self.groups[self.depth] = group;
         self.depth += 1;
-        self.byte(
-            b'(',
-            if group & LIST != 0 {
-                Before::Element
-            } else {
-                Before::Open
-            },
-        );
+        self.byte(if group & LIST != 0 {
+            Before::Element
+        } else {
+            Before::Open
+        });
         Some(())
     }
 
@@ -327,7 +341,7 @@ impl Scan<'_> {
         self.depth = self.depth.checked_sub(1)?;
         let group = self.groups[self.depth];
         self.odd -= usize::from(group & PLAIN == 0);
-        self.byte(b')', Before::Close);
+        self.byte(Before::Close);
         self.row_closed = group & ROW != 0;
         if group & MASKED != 0 && self.depth > 0 {
             self.groups[self.depth - 1] |= MASKED;
@@ -348,18 +362,12 @@ impl Scan<'_> {
 
     /// Whether the next token fits: a byte, or a word.
     fn next_is(&self, byte_fits: impl Fn(u8) -> bool, word_fits: impl Fn(Kw) -> bool) -> bool {
-        let mut at = self.at;
-        while self.bytes.get(at).is_some_and(|byte| is_space(*byte)) {
-            at += 1;
-        }
+        let at = self.end_of(self.at, SPACE);
         let first = self.bytes.get(at).copied().unwrap_or(0);
         if !first.is_ascii_alphabetic() {
             return byte_fits(first);
         }
-        let mut end = at;
-        while self.bytes.get(end).is_some_and(|byte| is_word(*byte)) {
-            end += 1;
-        }
+        let end = self.end_of(at, WORD);
         word_fits(Kw::of(&self.bytes[at..end]))
     }
 
@@ -389,14 +397,9 @@ impl Scan<'_> {
 
     fn number(&mut self, text: &str) -> Option<()> {
         let start = self.at;
-        while self.peek(0).is_ascii_digit() {
-            self.at += 1;
-        }
+        self.at = self.end_of(start, DIGIT);
         if self.peek(0) == b'.' {
-            self.at += 1;
-            while self.peek(0).is_ascii_digit() {
-                self.at += 1;
-            }
+            self.at = self.end_of(self.at + 1, DIGIT);
         }
         // Exponents, other bases, separators, a word right behind: read in full.
         if is_word(self.peek(0)) || self.peek(0) == b'.' {
@@ -405,9 +408,7 @@ impl Scan<'_> {
         let written = text.get(start..self.at)?;
         self.kinds.push(LiteralKind::of_number(written));
         if self.masks() {
-            self.out.push(NUMBER);
-        } else {
-            self.out.push_str(written);
+            self.mask(text, start, NUMBER)?;
         }
         self.before = Before::Other;
         Some(())
@@ -429,37 +430,14 @@ impl Scan<'_> {
         }
         self.kinds.push(LiteralKind::Text);
         if self.masks() {
-            self.out.push(STRING);
+            self.mask(text, start, STRING)?;
         } else {
             let written = text.get(start..self.at)?;
             if written.bytes().any(|byte| byte < 0x20) {
                 return None;
             }
-            self.out.push_str(written);
         }
         self.before = Before::Other;
         Some(())
     }
-}
-
-fn is_operator(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'~' | b'!'
-            | b'@'
-            | b'#'
-            | b'^'
-            | b'&'
-            | b'|'
-            | b'`'
-            | b'?'
-            | b'+'
-            | b'-'
-            | b'*'
-            | b'/'
-            | b'%'
-            | b'<'
-            | b'>'
-            | b'='
-    )
 }

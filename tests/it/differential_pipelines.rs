@@ -74,6 +74,14 @@ fn a_name_means_what_was_said_last() {
             "P b select 1\nS\n---\nP - prepare b as select 2\nB - -\nE -\nS\nB - b\nE -\nS",
         ),
         (
+            "DEALLOCATE ALL leaves the unnamed statement",
+            "P - select 5\nS\n---\nP b deallocate all\nB - b\nE -\nS\n---\nB - -\nE -\nS",
+        ),
+        (
+            "DECLARE outside a transaction",
+            "Q declare c cursor for select * from item\nQ fetch c",
+        ),
+        (
             "a wrong number of values names the statement",
             "P mine select 1\nB - mine 5\nE -\nS",
         ),

@@ -455,3 +455,23 @@ fn the_limit_is_exact_under_concurrent_writers() {
         expected.to_string()
     );
 }
+
+#[test]
+fn a_client_that_breaks_the_protocol_inside_a_counted_copy_is_shown_out() {
+    let Some(database) = fresh_database() else {
+        return;
+    };
+    database.prepare("CREATE TABLE w (a int)");
+    let gate = Gate::start(&database, "[table_limits]\n\"*\" = { changed = 10 }\n");
+    let mut client = gate.connect();
+    let mut script = client.lines("Q copy w from stdin\n--- 0");
+    client.send(b'Q', b"drop table w\0");
+    while let Some(answer) = client.receive() {
+        script.push(answer.line());
+    }
+    assert!(
+        script.iter().any(|line| line.contains("08P01")),
+        "{script:?}"
+    );
+    assert_eq!(gate.connect().value("select count(*) from w"), "0");
+}

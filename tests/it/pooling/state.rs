@@ -362,3 +362,28 @@ fn code_that_forgets_prepared_statements_confuses_nobody() {
         "0"
     );
 }
+
+#[test]
+fn what_the_gate_resets_behind_code_is_not_told_to_the_client() {
+    let Some(scene) = Scene::new(1, "") else {
+        return;
+    };
+    let mut one = scene.client();
+    one.lines("Q set standard_conforming_strings = off");
+    one.lines("Q set intervalstyle = 'iso_8601'");
+    // Code that leaves traces: the link is cleaned behind it.
+    let told = one.lines("Q do $$begin perform set_config('work_mem', '5MB', false); end$$");
+    let told: Vec<_> = told
+        .iter()
+        .chain(&one.lines("Q select 1"))
+        .cloned()
+        .collect();
+    assert!(
+        !told.iter().any(|line| line.starts_with("ParameterStatus")),
+        "{told:?}"
+    );
+    assert!(one.is_silent(), "nothing is said while nothing is asked");
+    // And the client still has what it set.
+    assert_eq!(one.value("show standard_conforming_strings"), "off");
+    assert_eq!(one.value("show intervalstyle"), "iso_8601");
+}

@@ -116,12 +116,12 @@ fn who_does_not_finish_logging_in_is_told_why() {
         database.url()
     );
     let gate = Gate::start_with(&head, "");
-    let mut silent = Raw::open(gate.address);
     let since = Instant::now();
+    let mut silent = Raw::open(gate.address);
     assert!(silent.receive().is_none(), "who says nothing hears nothing");
     assert!(since.elapsed() >= Duration::from_millis(500));
-    let mut slow = Raw::open(gate.address);
     let since = Instant::now();
+    let mut slow = Raw::open(gate.address);
     slow.send_bytes(&startup("ann"));
     assert_eq!(slow.receive().unwrap().line(), "Authentication 10");
     let answer = slow.receive().expect("a reason");

@@ -81,8 +81,8 @@ pub struct LinkPool {
 /// A link that is on loan; its place in the pool is free again when this drops.
 #[derive(Debug)]
 pub struct Loan {
-    /// The link.
-    pub link: Link,
+    /// The link; in a box, because loans go from hand to hand with every transaction.
+    pub link: Box<Link>,
     // Behind the link: the connection is closed before its place is free.
     place: Place,
     pool: Arc<LinkPool>,
@@ -180,7 +180,7 @@ impl LinkPool {
             return Err(place);
         }
         Ok(Loan {
-            link,
+            link: Box::new(link),
             place,
             pool: self.clone(),
         })
@@ -198,7 +198,7 @@ impl LinkPool {
             logins.insert(place.key.clone(), link.handle.clone());
         }
         Ok(Loan {
-            link,
+            link: Box::new(link),
             place,
             pool: self.clone(),
         })
