@@ -75,7 +75,7 @@ fn missing(config: &Config) -> Vec<Diagnostic> {
                 .hint("add [[database]] with name and backend"),
         );
     }
-    if config.users.is_empty() {
+    if !config.knows_users() {
         list.push(
             Diagnostic::warning("no user is configured")
                 .hint("add [[user]] with name and password"),

@@ -10,6 +10,7 @@
 mod check;
 mod demo;
 mod explain;
+mod import;
 mod init;
 mod plugin;
 mod plugin_build;
@@ -47,6 +48,7 @@ enum Command {
     Init(init::Init),
     Run(run::Run),
     Check(check::Check),
+    Import(import::Import),
     Explain(explain::Explain),
     Demo(demo::Demo),
     Refusals(refusals::Refusals),
@@ -60,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Init(arguments) => init::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Refusals(arguments) => refusals::run(&arguments),

@@ -37,6 +37,11 @@ pub fn contains(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
+/// Whether this is a network as the file has them.
+pub fn is_network(text: &str) -> bool {
+    network(text).is_ok()
+}
+
 /// `allow` and `deny` of a table.
 pub(super) fn access(table: Table<'_>) -> Access {
     Access {

@@ -112,21 +112,22 @@ fn a_wrong_name_costs_as_much_time_as_a_wrong_password() {
     let users = user("plain", "open sesame", "") + &user("verified_too", &verifier, "");
     let limits = "[limits]\nlogins_failed_max = 0\n";
     let gate = gate(&database, &(users + limits));
-    let median = |name: &str| {
-        let mut times: Vec<_> = (0..21)
-            .map(|_| {
-                let begun = std::time::Instant::now();
-                assert!(login(&gate, name, "wrong").is_err());
-                begun.elapsed()
-            })
-            .collect();
-        times.sort();
-        times[10]
+    let time = |name: &str| {
+        let begun = std::time::Instant::now();
+        assert!(login(&gate, name, "wrong").is_err());
+        begun.elapsed()
     };
-    let known = [median("plain"), median("verified_too")];
-    let unknown = median("nobody");
+    // Turn about, and the quickest of each: what else the machine does falls on all.
+    let names = ["plain", "verified_too", "nobody"];
+    let mut quickest = names.map(time);
+    for _ in 0..30 {
+        for (least, name) in quickest.iter_mut().zip(names) {
+            *least = (*least).min(time(name));
+        }
+    }
+    let [plain, verified, unknown] = quickest;
     // Half is far more than what hashing or not hashing makes.
-    for known in known {
+    for known in [plain, verified] {
         assert!(
             unknown > known / 2 && unknown < known * 2,
             "{unknown:?} {known:?}"
