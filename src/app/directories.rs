@@ -168,7 +168,7 @@ impl Directory for Directories {
 }
 
 /// Where to ask, and as whom.
-fn asker(database: &Database, settings: &AuthQuery) -> Result<Option<Target>, AppError> {
+pub(super) fn asker(database: &Database, settings: &AuthQuery) -> Result<Option<Target>, AppError> {
     let Backend::Postgres(postgres) = &database.backend else {
         return Ok(None);
     };

@@ -11,6 +11,7 @@ mod doors;
 pub mod errors;
 mod policies;
 pub mod reload;
+mod rights;
 pub mod shutdown;
 mod signal;
 mod status;
@@ -26,6 +27,7 @@ use tokio::sync::watch;
 
 pub use doors::{check_tls, expiring};
 pub use policies::{check_policies, diagnostics, load_policies};
+pub use rights::check_servers;
 pub use shutdown::{Phase, Shutdown};
 
 use crate::admin::{Admin, Readiness, Sources};

@@ -17,6 +17,10 @@ pub(super) struct Check {
     /// Do not look up passwords in the environment and in files
     #[arg(long)]
     no_secrets: bool,
+    /// Go to the servers too: whether the logins work, the catalog can be read,
+    /// roles can be taken, and changed rows are counted
+    #[arg(long, conflicts_with = "no_secrets")]
+    connect: bool,
 }
 
 pub(super) fn run(check: &Check) -> ExitCode {
@@ -38,6 +42,9 @@ pub(super) fn run(check: &Check) -> ExitCode {
         list.extend(crate::app::expiring(&config, SystemTime::now()));
     }
     list.extend(missing(&config));
+    if check.connect && !list.iter().any(Diagnostic::is_error) {
+        list.extend(crate::app::check_servers(&config));
+    }
     if terminal::complain(&list) {
         return ExitCode::from(terminal::USAGE);
     }

@@ -9,7 +9,8 @@ pub fn markdown() -> String {
         "# Configuration\n\n\
          <!-- Generated from src/config/reference.rs: `UPDATE_DOCS=1 cargo test --lib docs_` writes it anew. -->\n\n\
          One TOML file. An unknown key is an error; `portcullis check FILE` shows every problem at once, with its \
-         place. Durations are written `\"250ms\"`, `\"5s\"`, `\"2m\"` or `\"1h\"`, sizes as a number of bytes or \
+         place; with `--connect` it also goes to the servers: whether logins work, the catalog can be read, roles \
+         can be taken and changed rows are counted. Durations are written `\"250ms\"`, `\"5s\"`, `\"2m\"` or `\"1h\"`, sizes as a number of bytes or \
          `\"64KiB\"`, `\"16MiB\"`, `\"1GiB\"`. A changed file takes effect without a restart; a file with an error \
          changes nothing and is reported. The addresses of `listen`, `admin`, `workers` and `limits` take effect at the next start.\n",
     );

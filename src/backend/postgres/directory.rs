@@ -200,54 +200,73 @@ impl Directory {
     }
 
     async fn query(&self, name: &str) -> Result<Option<Found>, Error> {
+        let query = &self.settings.query;
         let mut place = self.link.lock().await;
         // Taken out: a question that is given up half-way takes its link with it.
         if let Some(mut link) = place.take()
             && link.socket.is_quiet()
-            && let Ok(found) = self.ask_over(&mut link, name).await
+            && let Ok(found) = ask_over(&mut link, query, name).await
         {
             *place = Some(link);
             return Ok(found);
         }
-        let parameters = [
-            ("application_name", "portcullis"),
-            // Nobody can put a function or an operator of his own before the system's.
-            ("search_path", "pg_catalog"),
-            ("default_transaction_read_only", "on"),
-        ];
-        let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let mut link = login(&self.target, &parameters).await?;
-        let found = self.ask_over(&mut link, name).await?;
+        let mut link = open(&self.target).await?;
+        let found = ask_over(&mut link, query, name).await?;
         *place = Some(link);
         Ok(found)
     }
+}
 
-    async fn ask_over(&self, link: &mut Link, name: &str) -> Result<Option<Found>, Error> {
-        let mut out = BytesMut::new();
-        encode::parse(&mut out, b"", self.settings.query.as_bytes(), &[TEXT_OID]);
-        let mut rest = BytesMut::new();
-        rest.put_u16(0);
-        rest.put_u16(1);
-        rest.put_i32(name.len() as i32);
-        rest.put_slice(name.as_bytes());
-        rest.put_u16(0);
-        encode::bind_rest(&mut out, b"", b"", &rest);
-        encode::execute(&mut out, b"", 2);
-        encode::sync(&mut out);
-        link.socket.write_all_buf(&mut out).await?;
-        link.socket.flush().await?;
-        let (mut found, mut problem) = (Ok(None), None);
-        loop {
-            let (tag, body) = link.read_frame().await?;
-            match tag {
-                server::DATA_ROW => found = read_row(&body, name),
-                server::ERROR => problem = Some(Error::Refused(Box::new(Report::read(&body)))),
-                server::READY => break,
-                _ => {}
-            }
+/// Asks once, over a connection of its own; with the reason when it fails.
+pub async fn ask_once(
+    target: Target,
+    settings: &AuthQuery,
+    name: &str,
+) -> Result<Option<Found>, Error> {
+    let work = async {
+        let mut link = open(&target).await?;
+        ask_over(&mut link, &settings.query, name).await
+    };
+    let bounded = tokio::time::timeout(settings.timeout, work).await;
+    bounded.unwrap_or_else(|_| Err(Error::Connect(std::io::ErrorKind::TimedOut.into())))
+}
+
+async fn open(target: &Target) -> Result<Link, Error> {
+    let parameters = [
+        ("application_name", "portcullis"),
+        // Nobody can put a function or an operator of his own before the system's.
+        ("search_path", "pg_catalog"),
+        ("default_transaction_read_only", "on"),
+    ];
+    let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    login(target, &parameters).await
+}
+
+async fn ask_over(link: &mut Link, query: &str, name: &str) -> Result<Option<Found>, Error> {
+    let mut out = BytesMut::new();
+    encode::parse(&mut out, b"", query.as_bytes(), &[TEXT_OID]);
+    let mut rest = BytesMut::new();
+    rest.put_u16(0);
+    rest.put_u16(1);
+    rest.put_i32(name.len() as i32);
+    rest.put_slice(name.as_bytes());
+    rest.put_u16(0);
+    encode::bind_rest(&mut out, b"", b"", &rest);
+    encode::execute(&mut out, b"", 2);
+    encode::sync(&mut out);
+    link.socket.write_all_buf(&mut out).await?;
+    link.socket.flush().await?;
+    let (mut found, mut problem) = (Ok(None), None);
+    loop {
+        let (tag, body) = link.read_frame().await?;
+        match tag {
+            server::DATA_ROW => found = read_row(&body, name),
+            server::ERROR => problem = Some(Error::Refused(Box::new(Report::read(&body)))),
+            server::READY => break,
+            _ => {}
         }
-        problem.map_or(found, Err)
     }
+    problem.map_or(found, Err)
 }
 
 /// Name and password. A row about somebody else is no answer.

@@ -12,6 +12,7 @@ pub mod link;
 pub mod login;
 pub mod pool;
 mod proving;
+pub mod rights;
 
 use crate::wire::postgres::report::Report;
 

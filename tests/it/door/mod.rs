@@ -7,6 +7,7 @@ mod lookup;
 mod names;
 mod passwords;
 mod proxy;
+mod rights;
 mod rules;
 mod unix;
 mod versions;
