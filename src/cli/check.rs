@@ -17,8 +17,7 @@ pub(super) struct Check {
     /// Do not look up passwords in the environment and in files
     #[arg(long)]
     no_secrets: bool,
-    /// Go to the servers too: whether the logins work, the catalog can be read,
-    /// roles can be taken, and changed rows are counted
+    /// Ask the servers, too: logins, roles, rights on the catalog
     #[arg(long, conflicts_with = "no_secrets")]
     connect: bool,
 }
