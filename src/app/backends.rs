@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::backend::postgres::catalog::{Catalog, Pace};
 use crate::backend::postgres::dial::encryption;
+use crate::backend::postgres::hosts::Hosts;
 use crate::backend::postgres::login::Target;
 use crate::backend::postgres::pool::LinkPool;
 use crate::backend::sqlite::{Engine, Options};
@@ -187,16 +188,22 @@ impl Databases {
                     connect_timeout: database.pool.connect_timeout,
                     ..Pace::default()
                 };
-                let catalog =
-                    Catalog::new(postgres, pace).map_err(|error| unusable(error.into()))?;
+                let hosts = Hosts::new(&postgres.hosts);
+                let catalog = Catalog::of(postgres, hosts.clone(), pace)
+                    .map_err(|error| unusable(error.into()))?;
                 let task = Arc::new(Task(self.side.spawn(catalog.clone().run())));
-                (LinkPool::new(database.pool.clone()), catalog, task)
+                let pool = LinkPool::new(database.pool.clone(), hosts);
+                (pool, catalog, task)
             }
         };
+        let target = target(postgres, database).map_err(|error| unusable(error.into()))?;
         let source = Source {
+            target: Target {
+                hosts: pool.hosts().clone(),
+                ..target
+            },
             pool,
             catalog,
-            target: target(postgres, database).map_err(|error| unusable(error.into()))?,
             timeouts: database.timeouts,
         };
         let key = source.ready_kind(database.pool.user_max);
@@ -245,11 +252,16 @@ impl Open {
     /// What goes on when only settings of the pool have changed.
     fn same_server(&self, database: &Database) -> Option<(Arc<LinkPool>, Arc<Catalog>, Arc<Task>)> {
         match &self.behind {
-            Behind::Postgres(source) if self.config.backend == database.backend => Some((
-                source.pool.clone(),
-                source.catalog.clone(),
-                self.catalog.clone()?,
-            )),
+            Behind::Postgres(source)
+                if self.config.backend == database.backend
+                    && self.config.connect_query == database.connect_query =>
+            {
+                Some((
+                    source.pool.clone(),
+                    source.catalog.clone(),
+                    self.catalog.clone()?,
+                ))
+            }
             _ => None,
         }
     }
@@ -264,8 +276,7 @@ pub(super) struct Prepared {
 
 pub(super) fn target(backend: &PostgresBackend, database: &Database) -> Result<Target, tls::Error> {
     Ok(Target {
-        host: backend.host.clone(),
-        port: backend.port,
+        hosts: Hosts::new(&backend.hosts),
         database: backend.database.clone(),
         user: backend.user.clone(),
         password: backend.password.clone(),

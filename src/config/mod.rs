@@ -9,6 +9,7 @@ pub mod auth;
 mod auth_query;
 mod databases;
 mod diagnostic;
+mod hosts;
 mod listen;
 mod load;
 pub mod networks;
@@ -31,6 +32,7 @@ pub use auth::{AuthRule, Method};
 pub use auth_query::{ActAs, AuthQuery};
 pub use databases::WILDCARD;
 pub use diagnostic::{Diagnostic, Level, Place, nearest};
+pub use hosts::{HostName, Hosts, Wanted};
 pub use listen::{Endpoint, Gates, Listen, Protocol, UnixAddress};
 pub use load::{load, load_without_secrets, parse, read};
 #[cfg(test)]
@@ -212,10 +214,8 @@ pub enum Backend {
 /// Where a PostgreSQL server is and as whom to go there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostgresBackend {
-    /// Host name, address, or directory of a Unix socket (starts with `/`).
-    pub host: Arc<str>,
-    /// Port.
-    pub port: u16,
+    /// The servers.
+    pub hosts: Hosts,
     /// Database name on the server.
     pub database: Arc<str>,
     /// User when the client's user names no server user.

@@ -30,6 +30,8 @@ pub struct Pool {
     pub connect_timeout: Duration,
     /// Idle connections older than this are closed.
     pub idle_timeout: Duration,
+    /// How often host names are looked up anew.
+    pub resolve_every: Duration,
     /// Connections older than this are closed once they are idle.
     pub lifetime: Duration,
     /// How long putting a connection in order between two clients may take.
@@ -67,6 +69,7 @@ impl Default for Pool {
             wait_notice: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(600),
+            resolve_every: Duration::from_secs(15),
             lifetime: Duration::from_secs(3600),
             clean_timeout: Duration::from_secs(5),
             check_after: Duration::from_secs(30),
@@ -134,6 +137,7 @@ pub(super) fn read(table: Table<'_>) -> Pool {
         wait_notice: time("wait_notice", default.wait_notice),
         connect_timeout: time("connect_timeout", default.connect_timeout),
         idle_timeout: time("idle_timeout", default.idle_timeout),
+        resolve_every: time("resolve_every", default.resolve_every),
         lifetime: time("lifetime", default.lifetime),
         clean_timeout: time("clean_timeout", default.clean_timeout),
         prepared_max: table

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Backend, Credential, PostgresBackend, Secret, ServerTls, tls};
+use super::hosts::Writing;
+use super::{Backend, Credential, Hosts, PostgresBackend, Secret, ServerTls, tls};
 
 /// `250ms`, `5s`, `2m`, `1h`; at most a year.
 pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
@@ -197,24 +198,24 @@ fn postgres(rest: &str) -> Result<PostgresBackend, String> {
         Some((user, password)) => (user, Some(password)),
         None => (login, None),
     };
-    let (host, port) = host_and_port(place)?;
     let mut backend = PostgresBackend {
-        host: Arc::from(percent_decode(host)?),
-        port,
+        hosts: Hosts::default(),
         database: Arc::from(percent_decode(database)?),
         user: Arc::from(percent_decode(user)?),
         password: password.map(percent_decode).transpose()?.map(Secret::new),
         operator: None,
         tls: ServerTls::default(),
     };
+    let mut hosts = Writing {
+        place,
+        ..Writing::default()
+    };
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        parameter(&mut backend, pair)?;
+        parameter(&mut backend, &mut hosts, pair)?;
     }
+    backend.hosts = hosts.read(percent_decode)?;
     if backend.user.is_empty() {
         return Err("the backend URL names no user".to_owned());
-    }
-    if backend.host.is_empty() {
-        return Err("the backend URL names no host".to_owned());
     }
     if backend.database.is_empty() {
         backend.database = backend.user.clone();
@@ -222,43 +223,21 @@ fn postgres(rest: &str) -> Result<PostgresBackend, String> {
     Ok(backend)
 }
 
-fn host_and_port(place: &str) -> Result<(&str, u16), String> {
-    let (host, port) = match place.strip_prefix('[') {
-        Some(rest) => {
-            let (host, rest) = rest
-                .split_once(']')
-                .ok_or("the host's bracket is not closed")?;
-            (host, rest.strip_prefix(':').unwrap_or_default())
-        }
-        None => place.rsplit_once(':').unwrap_or((place, "")),
-    };
-    if host.contains(',') {
-        return Err("the backend URL names several hosts; one is supported".to_owned());
-    }
-    match port {
-        "" => Ok((host, 5432)),
-        port => port
-            .parse()
-            .ok()
-            .filter(|port| *port != 0)
-            .map(|port| (host, port))
-            .ok_or_else(|| "the port of the backend URL is not a port number".to_owned()),
-    }
-}
-
-fn parameter(backend: &mut PostgresBackend, pair: &str) -> Result<(), String> {
+fn parameter(
+    backend: &mut PostgresBackend,
+    hosts: &mut Writing<'_>,
+    pair: &str,
+) -> Result<(), String> {
     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
     let value = percent_decode(value)?;
     match name {
-        "host" => backend.host = Arc::from(value),
+        "host" => hosts.host = Some(value),
+        "port" => hosts.port = Some(value),
+        "target_session_attrs" => hosts.wanted = Some(value),
+        "load_balance_hosts" => hosts.balance = Some(value),
         "user" => backend.user = Arc::from(value),
         "dbname" => backend.database = Arc::from(value),
         "password" => backend.password = Some(Secret::new(value)),
-        "port" => {
-            backend.port = value
-                .parse()
-                .map_err(|_| "the port of the backend URL is not a port number".to_owned())?
-        }
         name if tls::is_url_parameter(name) => {}
         _ => return Err(format!("the backend URL has an unknown parameter `{name}`")),
     }
@@ -327,24 +306,55 @@ mod tests {
     fn reads_every_part_of_a_backend_url() {
         let it = url("postgres://a%40b:p%3Aw%2F@db.internal:6000/my%20db");
         assert_eq!(
-            (&*it.user, &*it.host, it.port, &*it.database),
+            (&*it.user, it.host(), it.port(), &*it.database),
             ("a@b", "db.internal", 6000, "my db")
         );
         assert_eq!(it.password.unwrap().reveal(), "p:w/");
         let it = url("postgresql://app@db");
-        assert_eq!((&*it.host, it.port, &*it.database), ("db", 5432, "app"));
+        assert_eq!((it.host(), it.port(), &*it.database), ("db", 5432, "app"));
         let it = url("postgres://app:p@ss@[::1]:7000/x");
         assert_eq!(
-            (&*it.host, it.port, it.password.unwrap().reveal()),
+            (it.host(), it.port(), it.password.as_ref().unwrap().reveal()),
             ("::1", 7000, "p@ss")
         );
         let it = url("postgres://app@/x?host=/run/postgresql&port=6001&sslmode=disable");
         assert_eq!(
-            (&*it.host, it.port, &*it.database),
+            (it.host(), it.port(), &*it.database),
             ("/run/postgresql", 6001, "x")
         );
         let it = url("postgres://app@%2Frun%2Fpg/x");
-        assert_eq!(&*it.host, "/run/pg");
+        assert_eq!(it.host(), "/run/pg");
+    }
+
+    #[test]
+    fn reads_several_hosts_as_libpq_does() {
+        let hosts = |text: &str| {
+            let hosts = url(text).hosts;
+            let list: Vec<String> = hosts
+                .list
+                .iter()
+                .map(|host| format!("{}:{}", host.name, host.port))
+                .collect();
+            (list.join(" "), hosts.wanted.name(), hosts.random)
+        };
+        for (text, wanted) in [
+            ("postgres://u@a:1,b:2/x", ("a:1 b:2", "any", false)),
+            (
+                "postgres://u@a,[::1]:7,c/x?target_session_attrs=read-write",
+                ("a:5432 ::1:7 c:5432", "read-write", false),
+            ),
+            (
+                "postgres://u@/x?host=a,/run/pg&port=6,7&load_balance_hosts=random",
+                ("a:6 /run/pg:7", "any", true),
+            ),
+            (
+                "postgres://u@a,b/x?port=9&target_session_attrs=prefer-standby",
+                ("a:9 b:9", "prefer-standby", false),
+            ),
+        ] {
+            let (list, attrs, random) = hosts(text);
+            assert_eq!((&*list, attrs, random), wanted, "{text}");
+        }
     }
 
     #[test]
@@ -353,7 +363,11 @@ mod tests {
             "postgres://db/x",
             "postgres://a@",
             "postgres://a@h:99999/x",
-            "postgres://a@h,i/x",
+            "postgres://a@h,/x",
+            "postgres://a@h,i/x?port=1,2,3",
+            "postgres://a@h,i:0/x",
+            "postgres://a@h/x?target_session_attrs=write",
+            "postgres://a@h/x?load_balance_hosts=yes",
             "postgres://a%4@h/x",
             "postgres://a@h/x?sslmod=require",
             "postgres://a@h/x?foo=1",

@@ -209,6 +209,11 @@ pub(super) fn no_link(error: &crate::backend::postgres::Error) -> UserMessage {
             ..UserMessage::fatal("08006", "")
         }
         .with_server(report),
+        Backend::Unwanted(wanted) => UserMessage::fatal(
+            "08006",
+            format!("no database server that can be reached is {wanted}"),
+        )
+        .hint("The backend's target_session_attrs wants one."),
         _ => UserMessage::fatal("08006", "the database server cannot be reached"),
     }
 }

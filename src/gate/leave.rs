@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::Error;
+use super::begin::no_link;
 use super::session::Session;
 use crate::model::UserMessage;
 use crate::wire::postgres::encode;
@@ -19,6 +20,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Err(Error::Client(error)) => Some(UserMessage::fatal("08P01", error.to_string())),
             Err(Error::Draining) => Some(UserMessage::fatal("57P01", "the gate is shutting down")),
             Err(Error::Overdue(message)) => Some((**message).clone()),
+            // No link was to be had.
+            Err(Error::Backend(error)) if self.loan.is_none() => Some(no_link(error)),
             Err(Error::Backend(_)) if self.down.is_empty() && !self.server_left => Some(
                 UserMessage::fatal("08006", "the connection to the database server ended"),
             ),

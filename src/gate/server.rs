@@ -249,6 +249,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let report = Report::read(body);
         self.copy_in = false;
         self.failed = true;
+        if report.code == "25006"
+            && let Some(loan) = &self.loan
+        {
+            self.home.pool().suspect(&loan.link.handle.address);
+        }
         let stopped = self.take_stopped(&report.code);
         if let (Some(message), Some(Expected::Execute(run) | Expected::Query(run))) =
             (stopped, self.queue.front())

@@ -15,6 +15,7 @@ mod explain;
 mod faults;
 mod harness;
 mod hooks;
+mod hosts;
 mod limits;
 mod pooling;
 mod refusals;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Error;
-use crate::config::{PostgresBackend, SslMode};
+use crate::config::{HostName, PostgresBackend, SslMode};
 use crate::net::{Socket, tls};
 
 /// SSLRequest (PostgreSQL documentation 55.7): length and code.
@@ -13,7 +13,8 @@ const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 /// How servers of this backend are spoken to; none: in the clear.
 pub fn encryption(backend: &PostgresBackend) -> Result<Option<tls::Client>, tls::Error> {
-    if backend.tls.mode == SslMode::Disable || backend.host.starts_with('/') {
+    let local = |host: &HostName| host.name.starts_with('/');
+    if backend.tls.mode == SslMode::Disable || backend.hosts.list.iter().all(local) {
         return Ok(None);
     }
     tls::Client::new(&backend.tls).map(Some)
@@ -40,14 +41,16 @@ pub(super) fn ways(tls: Option<&tls::Client>) -> (Way<'_>, Option<Way<'_>>) {
     }
 }
 
-/// Connects, and carries through a handshake where the way wants one.
+/// Connects, and carries through a handshake where the way wants one: with a
+/// certificate for the host, whatever its address is.
 pub(super) async fn dial(
     host: &str,
+    address: &str,
     port: u16,
     way: Way<'_>,
     timeout: Duration,
 ) -> Result<Socket, Error> {
-    let mut socket = Socket::connect(host, port, timeout)
+    let mut socket = Socket::connect(address, port, timeout)
         .await
         .map_err(Error::Connect)?;
     let tls = match way {

@@ -14,8 +14,9 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::Error;
+use super::choose::login;
 use super::link::Link;
-use super::login::{Target, login};
+use super::login::Target;
 use crate::config::{AuthQuery, Secret};
 use crate::wire::postgres::encode;
 use crate::wire::postgres::frame::server;

@@ -33,6 +33,8 @@ pub struct Link {
     pub server: ServerState,
     /// How old it may become.
     pub lifetime: Duration,
+    /// The server is not what it was at login: nobody else gets the link.
+    pub outdated: bool,
 }
 
 /// Session state that a link keeps between two owners.
@@ -114,6 +116,8 @@ pub struct About {
     pub secret: Arc<[u8]>,
     /// Host, for cancel requests.
     pub host: Arc<str>,
+    /// The address that was connected to: a name may mean another by now.
+    pub address: Arc<str>,
     /// Port, for cancel requests.
     pub port: u16,
     /// How cancel requests are encrypted: as the link is.
@@ -150,6 +154,9 @@ pub struct IdleLink {
 impl Link {
     /// Remembers a ParameterStatus.
     pub fn note_parameter(&mut self, name: &str, value: &str) {
+        // A standby that was promoted plays another part than it was chosen for.
+        let known = self.about.parameter("in_hot_standby");
+        self.outdated |= name == "in_hot_standby" && known.is_some_and(|known| known != value);
         match self.about.parameters.iter_mut().find(|(n, _)| &**n == name) {
             Some((_, old)) => *old = value.into(),
             None => self.about.parameters.push((name.into(), value.into())),
@@ -250,18 +257,25 @@ impl IdleLink {
             handle: self.handle,
             server: self.server,
             lifetime: self.lifetime,
+            outdated: false,
         })
     }
 }
 
 impl About {
+    /// What the server reported under this name.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        let known = self.parameters.iter().find(|(known, _)| &**known == name);
+        known.map(|(_, value)| &**value)
+    }
+
     /// Asks the server to cancel what this link runs; returns once the server
     /// has closed the cancel connection, so that a late cancel cannot hit what
     /// runs next (PostgreSQL documentation 55.2.8).
     pub async fn cancel(&self, timeout: Duration) -> std::io::Result<()> {
         let work = async {
             let way = self.tls.as_ref().map_or(Way::Plain, Way::Encrypted);
-            let mut socket = dial(&self.host, self.port, way, timeout)
+            let mut socket = dial(&self.host, &self.address, self.port, way, timeout)
                 .await
                 .map_err(std::io::Error::other)?;
             let mut packet = BytesMut::with_capacity(16);

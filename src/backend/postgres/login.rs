@@ -10,6 +10,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::Error;
 use super::dial::{Way, dial, other_way_may_work, ways};
+use super::hosts::{Hosts, Spot};
 use super::link::{About, Link, ServerState};
 use super::proving::{Exchange, known, md5_answer};
 use crate::config::tls::ChannelBinding;
@@ -20,13 +21,13 @@ use crate::wire::postgres::frame::server;
 use crate::wire::postgres::message;
 use crate::wire::postgres::report::Report;
 
+pub use super::path::parse_search_path;
+
 /// Where to go and as whom.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// Host name, address, or directory of a Unix socket.
-    pub host: Arc<str>,
-    /// Port.
-    pub port: u16,
+    /// Where.
+    pub hosts: Arc<Hosts>,
     /// Database.
     pub database: Arc<str>,
     /// User.
@@ -49,14 +50,20 @@ pub struct Target {
     pub tls: Option<tls::Client>,
 }
 
-/// Connects and logs in with these start-up parameters.
-pub async fn login(target: &Target, parameters: &[(String, String)]) -> Result<Link, Error> {
+/// Connects and logs in at one address.
+pub(super) async fn login_at(
+    target: &Target,
+    spot: &Spot,
+    parameters: &[(String, String)],
+) -> Result<Link, Error> {
     let work = async {
-        let (first, second) = ways(target.tls.as_ref());
-        match (enter(target, parameters, first).await, second) {
+        let tls = target.tls.as_ref();
+        let (first, second) = ways(tls.filter(|_| !spot.address.starts_with('/')));
+        match (enter(target, spot, parameters, first).await, second) {
             (Err(error), Some(second)) if other_way_may_work(&error) => {
                 // The first answer says more when neither way leads in.
-                enter(target, parameters, second).await.map_err(|_| error)
+                let other = enter(target, spot, parameters, second).await;
+                other.map_err(|_| error)
             }
             (result, _) => result,
         }
@@ -68,17 +75,19 @@ pub async fn login(target: &Target, parameters: &[(String, String)]) -> Result<L
 
 async fn enter(
     target: &Target,
+    spot: &Spot,
     parameters: &[(String, String)],
     way: Way<'_>,
 ) -> Result<Link, Error> {
-    let socket = dial(&target.host, target.port, way, target.timeout).await?;
+    let socket = dial(&spot.name, &spot.address, spot.port, way, target.timeout).await?;
     let encrypted = socket.tls().is_some();
     let about = About {
         parameters: Vec::new(),
         pid: 0,
         secret: Arc::from(&[][..]),
-        host: target.host.clone(),
-        port: target.port,
+        host: spot.name.clone(),
+        address: spot.address.clone(),
+        port: spot.port,
         tls: target.tls.clone().filter(|_| encrypted),
         role: target.user.clone(),
         search_path: None,
@@ -94,6 +103,7 @@ async fn enter(
         about,
         server: ServerState::default(),
         lifetime: target.lifetime.mul_f64(rand::rng().random_range(0.8..=1.0)),
+        outdated: false,
     };
     write_startup(&mut link.outbox, target, parameters);
     send(&mut link).await?;
@@ -346,80 +356,9 @@ async fn first_facts(link: &mut Link) -> Result<(), Error> {
     }
 }
 
-/// Splits a search_path value as SplitIdentifierString does: folded unless
-/// quoted, cut at 63 bytes by the server already, `$user` replaced by the role.
-pub fn parse_search_path(value: &str, role: &str) -> Option<Arc<[Arc<str>]>> {
-    let mut names: Vec<Arc<str>> = Vec::new();
-    let mut chars = value.trim().chars().peekable();
-    while chars.peek().is_some() {
-        let mut name = String::new();
-        if chars.peek() == Some(&'"') {
-            chars.next();
-            loop {
-                match chars.next()? {
-                    '"' if chars.peek() == Some(&'"') => {
-                        chars.next();
-                        name.push('"');
-                    }
-                    '"' => break,
-                    c => name.push(c),
-                }
-            }
-        } else {
-            while let Some(c) = chars
-                .peek()
-                .copied()
-                .filter(|c| *c != ',' && !c.is_ascii_whitespace())
-            {
-                name.push(c.to_ascii_lowercase());
-                chars.next();
-            }
-        }
-        names.push(if name == "$user" {
-            role.into()
-        } else {
-            name.into()
-        });
-        while chars.peek().is_some_and(|c| c.is_ascii_whitespace()) {
-            chars.next();
-        }
-        match chars.next() {
-            None => break,
-            Some(',') => {}
-            Some(_) => return None,
-        }
-        while chars.peek().is_some_and(|c| c.is_ascii_whitespace()) {
-            chars.next();
-        }
-    }
-    Some(names.into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn splits_search_paths_as_the_server_does() {
-        for (value, names) in [
-            ("\"$user\", public", vec!["ann", "public"]),
-            ("Public", vec!["public"]),
-            (
-                "\"Odd, name\" ,\"a\"\"b\",c",
-                vec!["Odd, name", "a\"b", "c"],
-            ),
-            ("", vec![]),
-            ("\"\"", vec![""]),
-        ] {
-            let parsed = parse_search_path(value, "ann").unwrap();
-            assert_eq!(
-                parsed.iter().map(|s| &**s).collect::<Vec<_>>(),
-                names,
-                "{value}"
-            );
-        }
-        assert!(parse_search_path("\"open", "ann").is_none());
-    }
 
     /// What login says to a server that answers the start-up and the first
     /// SASL message with these.
@@ -428,8 +367,13 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let target = Target {
-            host: "127.0.0.1".into(),
-            port,
+            hosts: crate::backend::postgres::hosts::Hosts::new(&crate::config::Hosts {
+                list: vec![crate::config::HostName {
+                    name: "127.0.0.1".into(),
+                    port,
+                }],
+                ..Default::default()
+            }),
             database: "d".into(),
             user: "u".into(),
             password: Some(Secret::new("the password")),
@@ -450,7 +394,8 @@ mod tests {
             let count = client.read(&mut seen).await.unwrap_or(0);
             assert!(!seen[..count].windows(12).any(|w| w == b"the password"));
         };
-        let (result, ()) = tokio::join!(login(&target, &[]), serve);
+        let login = crate::backend::postgres::choose::login(&target, &[]);
+        let (result, ()) = tokio::join!(login, serve);
         result.err().unwrap()
     }
 

@@ -6,10 +6,13 @@
 //! Read [`pool::LinkPool::take`] first.
 
 pub mod catalog;
+pub mod choose;
 pub mod dial;
 pub mod directory;
+pub mod hosts;
 pub mod link;
 pub mod login;
+mod path;
 pub mod pool;
 mod proving;
 pub mod rights;
@@ -40,8 +43,11 @@ pub enum Error {
     /// The server offers no TLS, and `sslmode` wants it.
     #[error("the database server offers no encryption, and the configuration demands it")]
     NotEncrypted,
-    /// All links are taken.
-    #[error("no server connection became free in time")]
+    /// None of the servers that can be reached plays the part that is wanted.
+    #[error("no database server that can be reached is what target_session_attrs={0} wants")]
+    Unwanted(&'static str),
+    /// Something was waited for in vain.
+    #[error("a cancel request did not come to its end in time")]
     Exhausted,
 }
 

@@ -65,6 +65,12 @@ pub const POOL: Section = Section {
             "How long connecting and logging in may take.",
         ),
         key(
+            "resolve_every",
+            "duration",
+            "`\"15s\"`",
+            "How often host names are looked up anew. Connections to an address that has gone are closed as they become free.",
+        ),
+        key(
             "idle_timeout",
             "duration",
             "`\"10m\"`",

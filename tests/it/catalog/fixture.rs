@@ -6,7 +6,7 @@ use std::sync::Arc;
 use portcullis::backend::postgres::catalog::{
     COUNTER_COLUMNS, Catalog, CatalogSnapshot, Counter, Pace, counter_query, parse_counter,
 };
-use portcullis::config::{PostgresBackend, ServerTls};
+use portcullis::config::{HostName, Hosts, PostgresBackend, ServerTls};
 use portcullis::model::{Access, Effects, Facts, FunctionUse, Kind, Relation, Traits, Via};
 
 use crate::support::database::{Database, OWNER, fresh_database};
@@ -85,8 +85,13 @@ impl Known {
             .build()
             .expect("a runtime");
         let backend = PostgresBackend {
-            host: database.address.ip().to_string().into(),
-            port: database.address.port(),
+            hosts: Hosts {
+                list: vec![HostName {
+                    name: database.address.ip().to_string().into(),
+                    port: database.address.port(),
+                }],
+                ..Hosts::default()
+            },
             database: database.name.as_str().into(),
             user: OWNER.into(),
             password: None,

@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod certificates;
+pub mod cluster;
 pub mod component;
 pub mod database;
 pub mod differential;

@@ -91,7 +91,7 @@ impl Postgres {
 }
 
 /// An open port is not enough: while it recovers, the server answers every login with an error.
-fn accepts_logins(port: u16) -> bool {
+pub fn accepts_logins(port: u16) -> bool {
     let parameters = format!("user\0{SUPERUSER}\0database\0postgres\0\0");
     let mut packet = (parameters.len() as u32 + 8).to_be_bytes().to_vec();
     packet.extend(196_608_u32.to_be_bytes());
@@ -158,7 +158,7 @@ pub fn unprivileged_user() -> Result<Option<(u32, u32)>, String> {
     )
 }
 
-fn make_folder(owner: Option<(u32, u32)>) -> Result<PathBuf, String> {
+pub fn make_folder(owner: Option<(u32, u32)>) -> Result<PathBuf, String> {
     let nanos = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.subsec_nanos());
@@ -185,7 +185,7 @@ pub fn run_as(program: &Path, folder: &Path, owner: Option<(u32, u32)>) -> Comma
     command
 }
 
-fn initdb(binaries: &Path, folder: &Path, owner: Option<(u32, u32)>) -> Result<(), String> {
+pub fn initdb(binaries: &Path, folder: &Path, owner: Option<(u32, u32)>) -> Result<(), String> {
     let output = run_as(&binaries.join("initdb"), folder, owner)
         .args(["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C"])
         .args(["--username", SUPERUSER, "--pgdata"])
@@ -203,7 +203,7 @@ fn initdb(binaries: &Path, folder: &Path, owner: Option<(u32, u32)>) -> Result<(
     ))
 }
 
-fn access_file() -> String {
+pub fn access_file() -> String {
     let mut lines = String::new();
     for (user, method) in LOGINS {
         lines.push_str(&format!("host all {user} 127.0.0.1/32 {method}\n"));
@@ -212,7 +212,7 @@ fn access_file() -> String {
     lines + "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 }
 
-fn free_port() -> Result<u16, String> {
+pub fn free_port() -> Result<u16, String> {
     let listener =
         TcpListener::bind(("127.0.0.1", 0)).map_err(|error| format!("no free port: {error}"))?;
     let address = listener

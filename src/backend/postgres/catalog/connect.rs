@@ -1,8 +1,11 @@
 //! Control connections, encrypted as the links are.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use deadpool_postgres::Connect;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -12,6 +15,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Config, Error, NoTls, Socket};
 
+use super::super::hosts::{Hosts, Spot};
 use crate::config::SslMode;
 use crate::config::tls::ChannelBinding as Binding;
 use crate::net::tls::{self, TlsStream};
@@ -22,13 +26,52 @@ type Connecting<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + '
 pub(super) struct Dial {
     /// None: in the clear.
     pub(super) tls: Option<tls::Client>,
+    /// Where, in the order in which links are made.
+    pub(super) hosts: Arc<Hosts>,
+    /// Bound on one address.
+    pub(super) timeout: Duration,
 }
 
 impl Connect for Dial {
     fn connect(&self, config: &Config) -> Connecting<'_, (Client, JoinHandle<()>), Error> {
         let config = config.clone();
         Box::pin(async move {
-            let Some(tls) = &self.tls else {
+            let mut failed = None;
+            for host in self.hosts.order() {
+                for spot in self.hosts.spots(host).await.unwrap_or_default() {
+                    let attempt = self.connect_to(&config, &spot);
+                    match tokio::time::timeout(self.timeout, attempt).await {
+                        Ok(Ok(connected)) => return Ok(connected),
+                        Ok(Err(error)) => failed = Some(error),
+                        Err(_) => {}
+                    }
+                }
+            }
+            match failed {
+                Some(error) => Err(error),
+                // Nobody answered in time. Only the driver can make its errors: without
+                // a host this is one.
+                None => plain(&config).await,
+            }
+        })
+    }
+}
+
+impl Dial {
+    fn connect_to<'d>(
+        &'d self,
+        config: &Config,
+        spot: &Spot,
+    ) -> Connecting<'d, (Client, JoinHandle<()>), Error> {
+        let mut config = config.clone();
+        match spot.address.parse::<IpAddr>() {
+            Ok(address) => config.host(&*spot.name).hostaddr(address),
+            Err(_) => config.host_path(&*spot.address),
+        };
+        config.port(spot.port);
+        let local = spot.address.starts_with('/');
+        Box::pin(async move {
+            let Some(tls) = self.tls.as_ref().filter(|_| !local) else {
                 return plain(&config).await;
             };
             match tls.mode() {

@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, Notify, watch};
 use tokio_postgres::IsolationLevel;
 
 use super::super::dial::encryption;
+use super::super::hosts::Hosts;
 use super::connect::Dial;
 use super::digest::epoch_query;
 use super::load::load;
@@ -110,8 +111,20 @@ struct Digests {
 impl Catalog {
     /// A catalog that is still empty: [`Catalog::run`] fills it and keeps it fresh.
     pub fn new(backend: &PostgresBackend, pace: Pace) -> Result<Arc<Catalog>, Error> {
+        Catalog::of(backend, Hosts::new(&backend.hosts), pace)
+    }
+
+    /// The same, of servers that others use too: what they learn helps here.
+    pub fn of(
+        backend: &PostgresBackend,
+        hosts: Arc<Hosts>,
+        pace: Pace,
+    ) -> Result<Arc<Catalog>, Error> {
+        let patience = pace.connect_timeout.saturating_mul(8);
         let dial = Dial {
             tls: encryption(backend)?,
+            hosts,
+            timeout: pace.connect_timeout,
         };
         let manager = Manager::from_connect(
             connection(backend, &pace),
@@ -124,7 +137,7 @@ impl Catalog {
             .max_size(2)
             .runtime(deadpool_postgres::Runtime::Tokio1)
             .wait_timeout(Some(pace.connect_timeout))
-            .create_timeout(Some(pace.connect_timeout))
+            .create_timeout(Some(patience))
             .recycle_timeout(Some(pace.connect_timeout))
             .build()?;
         Ok(Arc::new(Catalog {
@@ -304,13 +317,10 @@ fn connection(backend: &PostgresBackend, pace: &Pace) -> tokio_postgres::Config 
         None => (&backend.user, &backend.password),
     };
     let mut config = tokio_postgres::Config::new();
-    if backend.host.starts_with('/') {
-        config.host_path(&*backend.host);
-    } else {
-        config.host(&*backend.host);
+    if backend.hosts.wanted.writes() {
+        config.target_session_attrs(tokio_postgres::config::TargetSessionAttrs::ReadWrite);
     }
     config
-        .port(backend.port)
         .dbname(&*backend.database)
         .user(&**user)
         .application_name("portcullis catalog")

@@ -4,10 +4,13 @@
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use super::super::choose::is_still_wanted;
 use super::{Error, LinkKey, LinkPool, Target};
 
 /// Time between two looks.
 const TICK: Duration = Duration::from_secs(1);
+/// Time a resolver has.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl LinkPool {
     /// Keeps this many links of this kind ready, and closes what is too old,
@@ -19,13 +22,42 @@ impl LinkPool {
             *ready = Some(key.clone());
         }
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut resolved = Instant::now();
         loop {
             ticks.tick().await;
             let Some(pool) = pool.upgrade() else { return };
+            pool.look_at_hosts(&target, &mut resolved).await;
             pool.sweep(&key);
             if let Err(error) = pool.fill(&key, &target).await {
                 tracing::debug!(%error, "no server connection could be made ready");
             }
+        }
+    }
+
+    /// Whether names still lead where they led, and servers are what they were.
+    async fn look_at_hosts(&self, target: &Target, resolved: &mut Instant) {
+        if resolved.elapsed() >= self.settings().resolve_every {
+            *resolved = Instant::now();
+            let gone = tokio::time::timeout(RESOLVE_TIMEOUT, self.hosts.refresh()).await;
+            if gone.unwrap_or(false) {
+                tracing::info!(
+                    "an address of the database has gone: its connections are closed as they become free"
+                );
+                self.follow_hosts();
+            }
+        }
+        let suspect = {
+            let mut suspect = self.suspect.lock().unwrap_or_else(PoisonError::into_inner);
+            suspect.take()
+        };
+        if let Some(address) = suspect
+            && !is_still_wanted(target, &address).await
+        {
+            tracing::warn!(
+                address = &*address,
+                "the server does not write any more: connections are made anew"
+            );
+            self.retire();
         }
     }
 

@@ -230,7 +230,7 @@ impl Lane {
     /// Takes a clean link back. It must be idle, in sync and without unread bytes.
     pub fn release(&self, loan: Loan) {
         self.busy.set(self.busy.get().saturating_sub(1));
-        if self.pool.is_retired(&loan.place) || self.is_old(&loan) {
+        if loan.link.outdated || self.pool.is_retired(&loan.place) || self.is_old(&loan) {
             return;
         }
         self.idle.borrow_mut().push_back(Idle {

@@ -28,8 +28,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use super::Error;
+use super::choose::login;
+use super::hosts::Hosts;
 use super::link::{About, Link};
-use super::login::{Target, login};
+use super::login::Target;
 use crate::config::Pool;
 pub use lane::Lane;
 use pace::Pace;
@@ -66,8 +68,13 @@ pub struct LinkPool {
     places: Arc<Places>,
     /// Rings when somebody begins to wait: lanes with idle links give them up.
     bell: Notify,
-    /// Links opened in an earlier epoch are closed instead of used again.
+    /// Grows when links that exist may not be right any more.
     epoch: AtomicU64,
+    /// Links opened before this epoch are closed instead of used again.
+    retired: AtomicU64,
+    hosts: Arc<Hosts>,
+    /// Where a server behaves as if it was not what is wanted.
+    suspect: Mutex<Option<Arc<str>>>,
     /// The kind of links that is kept ready.
     ready: Mutex<Option<LinkKey>>,
     /// Attempts to log in to a server that does not answer.
@@ -90,12 +97,15 @@ pub struct Loan {
 
 impl LinkPool {
     /// An empty pool.
-    pub fn new(settings: Pool) -> Arc<LinkPool> {
+    pub fn new(settings: Pool, hosts: Arc<Hosts>) -> Arc<LinkPool> {
         Arc::new(LinkPool {
             places: Places::new(&settings),
             settings: ArcSwap::from_pointee(settings),
             bell: Notify::new(),
             epoch: AtomicU64::new(0),
+            retired: AtomicU64::new(0),
+            hosts,
+            suspect: Mutex::default(),
             ready: Mutex::default(),
             pace: Pace::default(),
             logins: Mutex::default(),
@@ -193,6 +203,7 @@ impl LinkPool {
             .pace
             .attempt(login(target, &place.key.parameters))
             .await?;
+        place.address = Some(link.handle.address.clone());
         if place.key.shared {
             let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
             logins.insert(place.key.clone(), link.handle.clone());
@@ -230,15 +241,44 @@ impl LinkPool {
         self.places.figures()
     }
 
+    /// The servers.
+    pub fn hosts(&self) -> &Arc<Hosts> {
+        &self.hosts
+    }
+
     /// Closes every link that exists now, at once or when it is given back.
     pub fn retire(&self) {
+        let epoch = self.epoch.fetch_add(1, Ordering::Relaxed) + 1;
+        self.retired.store(epoch, Ordering::Relaxed);
+        self.drop_retired();
+    }
+
+    /// Closes links to addresses that have gone, at once or when they are given back.
+    fn follow_hosts(&self) {
         self.epoch.fetch_add(1, Ordering::Relaxed);
+        self.drop_retired();
+    }
+
+    fn drop_retired(&self) {
         drop(self.places.sort_out(|rest| self.is_retired(&rest.place)));
         self.bell.notify_waiters();
     }
 
+    /// The server at this address refused to write: it may have become a standby.
+    pub fn suspect(&self, address: &Arc<str>) {
+        if self.hosts.wanted().writes() {
+            let mut suspect = self.suspect.lock().unwrap_or_else(PoisonError::into_inner);
+            *suspect = Some(address.clone());
+        }
+    }
+
     fn is_retired(&self, place: &Place) -> bool {
-        place.epoch != self.epoch.load(Ordering::Relaxed)
+        if place.epoch == self.epoch.load(Ordering::Relaxed) {
+            return false;
+        }
+        let moved = |address: &Arc<str>| !self.hosts.knows(address);
+        place.epoch < self.retired.load(Ordering::Relaxed)
+            || place.address.as_ref().is_some_and(moved)
     }
 
     fn put(&self, place: Place, link: super::link::IdleLink) {

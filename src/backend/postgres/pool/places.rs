@@ -23,6 +23,8 @@ pub(super) struct Place {
     pub(super) key: LinkKey,
     /// The epoch of the pool in which the link was opened.
     pub(super) epoch: u64,
+    /// Where the link leads; none: it is still to be opened.
+    pub(super) address: Option<Arc<str>>,
 }
 
 /// A link that no worker owns.
@@ -316,6 +318,7 @@ impl Places {
                 state.vacate(&place.key);
                 state.occupy(key);
                 place.key = key.clone();
+                place.address = None;
                 Some((Given::Place(place), Some(link)))
             }
         }
@@ -327,6 +330,7 @@ impl Places {
             places: self.clone(),
             key: key.clone(),
             epoch: 0,
+            address: None,
         }
     }
 }
