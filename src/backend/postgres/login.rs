@@ -21,6 +21,7 @@ use crate::wire::postgres::frame::server;
 use crate::wire::postgres::message;
 use crate::wire::postgres::report::Report;
 
+pub use super::choose::login;
 pub use super::path::parse_search_path;
 
 /// Where to go and as whom.
