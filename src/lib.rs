@@ -6,7 +6,7 @@
 //! A module may use only modules on lower lines:
 //!
 //! ```text
-//! cli → app → frontend, admin → gate → safety → policy, backend
+//! cli → app → frontend, admin, console → gate → safety → policy, backend
 //!     → net, telemetry, wire → config, sql → model
 //! ```
 
@@ -23,6 +23,8 @@ pub mod app;
 pub mod backend;
 #[cfg(feature = "gate")]
 pub mod cli;
+#[cfg(feature = "gate")]
+pub mod console;
 #[cfg(feature = "gate")]
 pub mod frontend;
 #[cfg(feature = "gate")]

@@ -77,6 +77,19 @@ impl Asked {
 pub(super) struct Opener(pub(super) Weak<Databases>);
 
 impl OnDemand for Opener {
+    fn opened(&self) -> Vec<(Arc<str>, Behind)> {
+        let Some(databases) = self.0.upgrade() else {
+            return Vec::new();
+        };
+        let asked = databases
+            .asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let open = asked.open.iter();
+        open.map(|(name, (open, _))| (name.clone(), open.behind()))
+            .collect()
+    }
+
     fn open(&self, database: &Arc<Database>) -> Result<Behind, Box<UserMessage>> {
         let gone = || {
             let message = format!("database \"{}\" does not exist", database.name);

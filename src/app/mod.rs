@@ -2,7 +2,7 @@
 //!
 //! Deliberately not here: any decision about a statement, any byte of a protocol.
 //!
-//! Read [`App::build`] first, then [`App::serve`].
+//! Read [`App::build`] first, then [`App::serve`] in `run`.
 
 mod asked;
 mod backends;
@@ -12,14 +12,17 @@ pub mod errors;
 mod policies;
 pub mod reload;
 mod rights;
+mod run;
 pub mod shutdown;
 mod signal;
 mod status;
+mod steer;
 pub mod workers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::AtomicU64;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Runtime;
@@ -35,12 +38,11 @@ use crate::config::{Config, Diagnostic, Endpoint};
 use crate::net::Acceptor;
 use crate::policy::Policies;
 use crate::safety::rate::Rates;
-use crate::telemetry::{Event, Recorder, Telemetry};
+use crate::telemetry::Telemetry;
 
 use backends::Databases;
 use directories::Directories;
 use doors::Doors;
-use reload::{Reloading, Watch};
 use status::Board;
 use workers::Shared;
 
@@ -157,7 +159,8 @@ impl App {
             drain: draining,
             stop: stopping,
             clients: Arc::default(),
-            sessions: Arc::default(),
+            sessions: Arc::new(AtomicU64::new(1)),
+            brakes: Arc::default(),
             seed: rand::random(),
         };
         let board = Arc::new(Board {
@@ -230,119 +233,6 @@ impl App {
     pub fn policies(&self) -> &Arc<Policies> {
         &self.shared.policies
     }
-
-    /// Serves until `shutdown` says so and everybody has left. Blocks: not for async callers.
-    pub fn serve(self, shutdown: &Shutdown) -> Result<(), AppError> {
-        self.run(shutdown, |_| ())
-    }
-
-    /// Serves until Ctrl-C or SIGTERM; SIGHUP reloads. Blocks.
-    pub fn serve_until_signal(self) -> Result<(), AppError> {
-        let shutdown = Shutdown::new();
-        let handle = self.side.handle().clone();
-        self.run(&shutdown, |trigger| {
-            handle.spawn(signal::stop(shutdown.clone()));
-            if let Some(trigger) = trigger {
-                handle.spawn(signal::reload(trigger));
-            }
-        })
-    }
-
-    fn run(
-        mut self,
-        shutdown: &Shutdown,
-        started: impl FnOnce(Option<reload::Trigger>),
-    ) -> Result<(), AppError> {
-        let workers = self.shared.config.load().workers;
-        let (handovers, threads) =
-            workers::start(workers, &self.shared).map_err(AppError::Thread)?;
-        let (closing, closed) = watch::channel(false);
-        let accepting: Vec<_> = std::mem::take(&mut self.acceptors)
-            .into_iter()
-            .map(|acceptor| {
-                let admit = doors::admit(&self.shared.doors, &self.shared.telemetry);
-                self.side
-                    .spawn(acceptor.run(handovers.clone(), admit, closed.clone()))
-            })
-            .collect();
-        drop(handovers);
-        let watch = self.watch()?;
-        let upkeep = self.side.spawn_blocking({
-            let (policies, telemetry, closed) = (
-                self.shared.policies.clone(),
-                self.shared.telemetry.clone(),
-                closed,
-            );
-            move || upkeep(&policies, &telemetry.recorder(), &closed)
-        });
-        self.readiness.listening();
-        let addresses: Vec<String> = self.addresses.iter().map(Endpoint::to_string).collect();
-        tracing::info!(addresses = addresses.join(", "), "the gate is open");
-        started(watch.as_ref().map(Watch::trigger));
-
-        self.side.block_on(shutdown.reached(Phase::Draining));
-        self.readiness.draining();
-        tracing::info!("draining: no new clients");
-        let _ = closing.send(true);
-        self.side.block_on(async {
-            for door in accepting {
-                let _ = door.await;
-            }
-        });
-        let _ = self.side.block_on(upkeep);
-        // A reload must not swap anything any more.
-        drop(watch);
-        let _ = self.drain.send(true);
-        let patience = self.shared.config.load().limits.drain_timeout;
-        self.side.block_on(leave(&threads, shutdown, patience));
-        let _ = self.stop.send(true);
-        for thread in threads {
-            // A worker that panicked has said so in the log.
-            let _ = thread.join();
-        }
-        tracing::info!("the gate is closed");
-        drop(self.admin);
-        self.side.shutdown_timeout(Duration::from_secs(2));
-        Ok(())
-    }
-
-    fn watch(&self) -> Result<Option<Watch>, AppError> {
-        let config = self.shared.config.load_full();
-        if !self.options.watch || config.path.is_none() {
-            return Ok(None);
-        }
-        let (databases, readiness) = (self.databases.clone(), self.readiness.clone());
-        let reloading = Reloading {
-            config: self.shared.config.clone(),
-            policies: self.shared.policies.clone(),
-            board: self.board.clone(),
-            doors: self.shared.doors.clone(),
-            directories: self.shared.directories.clone(),
-            telemetry: self.shared.telemetry.clone(),
-            databases,
-            readiness,
-        };
-        let watch = Watch::start(reload::files(&config), move || {
-            let recorder = reloading.telemetry.recorder();
-            move || reloading.attempt(&recorder)
-        });
-        watch.map(Some).map_err(AppError::Thread)
-    }
-}
-
-/// Records what policies did wrong beside the path of statements.
-fn upkeep(policies: &Policies, recorder: &Recorder, closed: &watch::Receiver<bool>) {
-    while !*closed.borrow() {
-        for (policy, fault) in policies.take_faults() {
-            recorder.emit(&Event::PolicyFault {
-                policy: &policy,
-                fault: fault.kind.name(),
-                message: &fault.message,
-                incident: None,
-            });
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }
 
 fn policies_or_refusal(
@@ -378,17 +268,4 @@ fn bind(config: &Config, side: &Runtime) -> Result<Vec<Acceptor>, AppError> {
             })
         })
         .collect()
-}
-
-/// Returns when all workers have ended, or patience has.
-async fn leave(threads: &[std::thread::JoinHandle<()>], shutdown: &Shutdown, patience: Duration) {
-    let ended = async {
-        while !threads.iter().all(std::thread::JoinHandle::is_finished) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::select! {
-        () = ended => {}
-        () = shutdown.patience_ends(patience) => {}
-    }
 }

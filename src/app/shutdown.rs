@@ -1,7 +1,6 @@
 //! How the gate is told to stop: first politely, then at once.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -10,6 +9,8 @@ use tokio::sync::watch;
 pub enum Phase {
     /// Serving.
     Running,
+    /// No new clients; the ones that are here may stay.
+    Closing,
     /// No new clients; the ones that are here may finish what they began.
     Draining,
     /// Everybody out.
@@ -36,6 +37,11 @@ impl Shutdown {
         Shutdown::default()
     }
 
+    /// No new clients; it ends when the last one that is here has left.
+    pub fn close(&self) {
+        self.raise(Phase::Closing);
+    }
+
     /// No new clients; those that are here may finish what they began.
     pub fn drain(&self) {
         self.raise(Phase::Draining);
@@ -49,7 +55,7 @@ impl Shutdown {
     /// One step further: what a second Ctrl-C means.
     pub fn further(&self) {
         let next = match self.phase() {
-            Phase::Running => Phase::Draining,
+            Phase::Running | Phase::Closing => Phase::Draining,
             Phase::Draining | Phase::Now => Phase::Now,
         };
         self.raise(next);
@@ -65,13 +71,6 @@ impl Shutdown {
         let mut receiver = self.phase.subscribe();
         // An error would mean that no sender is left, but `self` is one.
         let _ = receiver.wait_for(|now| *now >= phase).await;
-    }
-
-    /// Returns when everybody must leave: at once when told so, else when
-    /// draining has taken this long.
-    pub async fn patience_ends(&self, drain_timeout: Duration) {
-        self.reached(Phase::Draining).await;
-        let _ = tokio::time::timeout(drain_timeout, self.reached(Phase::Now)).await;
     }
 
     fn raise(&self, phase: Phase) {
@@ -99,15 +98,13 @@ mod tests {
         assert_eq!(shutdown.phase(), Phase::Now);
     }
 
-    #[tokio::test]
-    async fn patience_ends_at_once_when_told_so() {
+    #[test]
+    fn who_may_stay_may_be_asked_to_leave_later() {
         let shutdown = Shutdown::new();
-        shutdown.now();
-        tokio::time::timeout(
-            Duration::from_secs(5),
-            shutdown.patience_ends(Duration::from_secs(3600)),
-        )
-        .await
-        .unwrap();
+        shutdown.close();
+        assert_eq!(shutdown.phase(), Phase::Closing);
+        shutdown.drain();
+        shutdown.close();
+        assert_eq!(shutdown.phase(), Phase::Draining);
     }
 }

@@ -41,6 +41,17 @@ impl Board {
     }
 }
 
+impl Board {
+    /// What was wrong at the last reload; none: nothing, or there was none.
+    pub(super) fn last_error(&self) -> Option<String> {
+        let last = self
+            .last_reload
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().and_then(|last| last.error.clone())
+    }
+}
+
 impl Status for Board {
     fn entries(&self) -> Map<String, Value> {
         let config = self.config.load();

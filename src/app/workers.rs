@@ -13,9 +13,12 @@ use tokio::task::LocalSet;
 use crate::app::directories::Directories;
 use crate::app::doors::Doors;
 use crate::config::Config;
+use crate::console::Console;
 use crate::frontend::postgres::attempts::Attempts;
 use crate::frontend::postgres::{Door, serve};
+use crate::gate::brake::Brakes;
 use crate::gate::cancel::Cancels;
+use crate::gate::roster::Orders;
 use crate::gate::{Backends, Worker};
 use crate::net::accept::{Accepted, Arrivals, Handover};
 use crate::policy::{Judge, Policies};
@@ -51,25 +54,37 @@ pub struct Shared {
     pub clients: Arc<AtomicUsize>,
     /// Number of the next session.
     pub sessions: Arc<AtomicU64>,
+    /// Databases that are paused or disabled.
+    pub brakes: Arc<Brakes>,
     /// Secret of this process for mock logins.
     pub seed: [u8; 32],
 }
 
-/// Starts `n` workers (0: one per core); connections reach them through the handovers.
-pub fn start(n: usize, shared: &Shared) -> std::io::Result<(Vec<Handover>, Vec<JoinHandle<()>>)> {
+/// How many workers there are to be; 0: one for each core.
+pub fn count(wanted: usize) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let n = if n == 0 { cores } else { n };
-    let mut handovers = Vec::with_capacity(n);
-    let mut threads = Vec::with_capacity(n);
-    for i in 0..n {
+    if wanted == 0 { cores } else { wanted }
+}
+
+/// Starts a worker for each mailbox; connections reach them through the handovers.
+pub fn start(
+    shared: &Shared,
+    console: &Arc<Console>,
+    orders: Vec<Orders>,
+) -> std::io::Result<(Vec<Handover>, Vec<JoinHandle<()>>)> {
+    let mut handovers = Vec::with_capacity(orders.len());
+    let mut threads = Vec::with_capacity(orders.len());
+    for (i, orders) in orders.into_iter().enumerate() {
         let (handover, arrivals) = Handover::pair();
-        let shared = shared.clone();
+        let (shared, console) = (shared.clone(), console.clone());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let thread = std::thread::Builder::new()
             .name(format!("worker-{i}"))
-            .spawn(move || LocalSet::new().block_on(&runtime, begin(shared, arrivals)))?;
+            .spawn(move || {
+                LocalSet::new().block_on(&runtime, begin(shared, console, arrivals, orders))
+            })?;
         handovers.push(handover);
         threads.push(thread);
     }
@@ -78,8 +93,8 @@ pub fn start(n: usize, shared: &Shared) -> std::io::Result<(Vec<Handover>, Vec<J
 
 /// The future a `LocalSet` runs is polled whenever any of its tasks wakes: this one
 /// only waits, so that a statement does not pay for the door.
-async fn begin(shared: Shared, arrivals: Arrivals) {
-    if let Err(error) = tokio::task::spawn_local(work(shared, arrivals)).await
+async fn begin(shared: Shared, console: Arc<Console>, arrivals: Arrivals, orders: Orders) {
+    if let Err(error) = tokio::task::spawn_local(work(shared, console, arrivals, orders)).await
         && error.is_panic()
     {
         tracing::error!("a worker ended by a defect in the gate");
@@ -87,7 +102,7 @@ async fn begin(shared: Shared, arrivals: Arrivals) {
 }
 
 /// One worker, until there are no more connections and the last one has ended.
-async fn work(shared: Shared, mut arrivals: Arrivals) {
+async fn work(shared: Shared, console: Arc<Console>, mut arrivals: Arrivals, mut orders: Orders) {
     let worker = Worker::new(
         Judge::new(shared.policies.clone()),
         shared.telemetry.recorder(),
@@ -95,21 +110,24 @@ async fn work(shared: Shared, mut arrivals: Arrivals) {
         shared.rates.clone(),
         shared.sessions.clone(),
         shared.drain.clone(),
+        shared.brakes.clone(),
     );
     let mut stop = shared.stop.clone();
     let mut sessions = tokio::task::JoinSet::new();
-    loop {
+    let mut open = true;
+    while open || !sessions.is_empty() {
         tokio::select! {
-            arrived = arrivals.next() => match arrived {
+            arrived = arrivals.next(), if open => match arrived {
                 Some((accepted, load)) => {
-                    let served = one(accepted, shared.clone(), worker.clone());
+                    let served = one(accepted, shared.clone(), worker.clone(), console.clone());
                     sessions.spawn_local(async move {
                         let _load = load;
                         served.await;
                     });
                 }
-                None => break,
+                None => open = false,
             },
+            Some(order) = orders.recv() => worker.obey(order),
             // A session that panicked has ended, and only that one.
             Some(ended) = sessions.join_next(), if !sessions.is_empty() => {
                 if let Err(error) = ended && error.is_panic() {
@@ -119,13 +137,9 @@ async fn work(shared: Shared, mut arrivals: Arrivals) {
             _ = stop.wait_for(|stop| *stop) => return,
         }
     }
-    tokio::select! {
-        () = async { while sessions.join_next().await.is_some() {} } => {}
-        _ = stop.wait_for(|stop| *stop) => {}
-    }
 }
 
-async fn one(accepted: Accepted, shared: Shared, worker: Rc<Worker>) {
+async fn one(accepted: Accepted, shared: Shared, worker: Rc<Worker>, console: Arc<Console>) {
     let Ok(socket) = accepted.stream.open() else {
         return;
     };
@@ -144,7 +158,10 @@ async fn one(accepted: Accepted, shared: Shared, worker: Rc<Worker>) {
     let backends = shared.backends.load_full();
     let clients = shared.clients.fetch_add(1, Ordering::Relaxed) + 1;
     let _counted = Counted(shared.clients.clone());
-    serve::connection(socket, door, worker, (*backends).clone(), clients).await;
+    let visit = serve::connection(socket, door, worker.clone(), (*backends).clone(), clients).await;
+    if let Some(visit) = visit {
+        crate::console::serve(visit, worker, console).await;
+    }
 }
 
 struct Counted(Arc<AtomicUsize>);

@@ -9,11 +9,13 @@ use crate::telemetry::log;
 
 use super::terminal;
 
-/// Serves clients as the configuration says, until Ctrl-C or SIGTERM.
+/// Serves clients as the configuration says, until a signal ends it.
 ///
-/// The first signal drains: no new clients, those that are here may finish. The
-/// second one ends everything at once. SIGHUP reads the configuration again;
-/// that also happens when the file or a plugin changes.
+/// SIGTERM lets in nobody new and ends when the last client has left. SIGINT
+/// (Ctrl-C) ends clients when their transactions have ended; either a second
+/// time, or SIGQUIT, ends everything at once. SIGHUP reads the configuration
+/// again; that also happens when the file or a plugin changes. SIGUSR1 pauses,
+/// SIGUSR2 resumes.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Run {

@@ -12,7 +12,7 @@ use super::source::Source;
 use super::values::{self, Surroundings};
 use super::{
     AnalysisConfig, Backend, Config, Database, Limits, LogConfig, OpaqueMode, Secret, WILDCARD,
-    auth, auth_query, listen, policies, pool, reference, timeouts, tls, users,
+    auth, auth_query, console, listen, policies, pool, reference, timeouts, tls, users,
 };
 
 /// Largest configuration file that is read.
@@ -137,6 +137,7 @@ fn read_top(top: Table<'_>, surroundings: Surroundings<'_>) -> Config {
     let doors = listen::read(top, surroundings);
     let auth = auth::read(top);
     let users = users::read(top, surroundings, &databases, &doors, auth.is_some());
+    let console = console::read(top, &databases, &users);
     Config {
         path: None,
         warnings: Vec::new(),
@@ -149,6 +150,7 @@ fn read_top(top: Table<'_>, surroundings: Surroundings<'_>) -> Config {
         admin: top
             .table("admin", &reference::ADMIN)
             .and_then(|table| address(table, table.needed_text("address")?)),
+        console,
         log: log(top),
         limits: limits(top),
         ignore_startup_parameters: top

@@ -7,6 +7,7 @@
 
 pub mod auth;
 mod auth_query;
+pub mod console;
 mod databases;
 mod diagnostic;
 mod hosts;
@@ -30,6 +31,7 @@ mod values;
 
 pub use auth::{AuthRule, Method};
 pub use auth_query::{ActAs, AuthQuery};
+pub use console::{ConsoleConfig, ConsoleRole};
 pub use databases::WILDCARD;
 pub use diagnostic::{Diagnostic, Level, Place, nearest};
 pub use hosts::{HostName, Hosts, Wanted};
@@ -44,6 +46,7 @@ pub use source::Source;
 pub use timeouts::{FOREVER, Timeouts};
 pub use tls::{DoorTls, ServerTls, SslMode};
 pub use users::{Credential, User};
+pub use values::read_duration;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -93,6 +96,8 @@ pub struct Config {
     pub analysis: AnalysisConfig,
     /// Admin HTTP listener.
     pub admin: Option<SocketAddr>,
+    /// The console.
+    pub console: ConsoleConfig,
     /// Logging.
     pub log: LogConfig,
     /// Bounds.
@@ -129,6 +134,7 @@ impl Default for Config {
             policies,
             analysis: AnalysisConfig::default(),
             admin: None,
+            console: ConsoleConfig::default(),
             log: LogConfig::default(),
             limits: Limits::default(),
             ignore_startup_parameters: Vec::new(),

@@ -2,11 +2,13 @@
 //! `docs/configuration.md` says are the same table.
 
 mod auth;
+mod console;
 mod doors;
 mod pool;
 mod tls;
 
 pub use auth::{AUTH, AUTH_QUERY, DATABASE_AUTH_QUERY};
+pub use console::CONSOLE;
 pub use doors::{LISTEN, PROXY_PROTOCOL, SERVER, USER};
 pub use pool::{DATABASE_TIMEOUTS, POOL, USER_POOL, USER_TIMEOUTS};
 pub use tls::{DATABASE_TLS, LISTEN_TLS};
@@ -120,6 +122,7 @@ pub const TOP: Section = Section {
             "off",
             "HTTP listener for health, metrics and status.",
         ),
+        key("console", "table", "off", "The admin console."),
         key("log", "table", "", "Logging."),
         key(
             "limits",
@@ -433,6 +436,7 @@ pub const SECTIONS: &[&Section] = &[
     &DEFAULTS,
     &ANALYSIS,
     &ADMIN,
+    &CONSOLE,
     &LOG,
     &LIMITS,
 ];

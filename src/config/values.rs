@@ -38,6 +38,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     Duration::try_from_secs_f64(seconds).map_err(|_| "not a duration")
 }
 
+/// A duration as it may stand in the file; none: it is none.
+pub fn read_duration(text: &str) -> Option<Duration> {
+    duration(text).ok()
+}
+
 /// `4096`, `64KiB`, `16 MiB`, `1GiB` (also `KB`, `MB`, `GB`, powers of 1000).
 pub(super) fn size(text: &str) -> Option<u64> {
     let text = text.trim();

@@ -2,34 +2,40 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::future::poll_fn;
+use std::task::Poll;
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::brake::Brake;
 use super::clock::Progress;
 use super::expected::Queue;
 use super::home::{Home, Patience};
 use super::hooks::Admission;
 use super::names::Names;
+use super::roster::Presence;
 use super::session::Session;
 use super::settings::{self, Settings};
 use super::source::Source;
 use super::{Arrival, Error, Worker};
 use crate::backend::postgres::catalog::Catalog;
 use crate::backend::postgres::link::About;
+use crate::backend::postgres::login::Target;
 use crate::backend::postgres::pool::{LinkKey, Loan};
-use crate::config::{PoolMode, Timeouts};
+use crate::config::{PoolMode, Timeouts, User};
 use crate::model::{SessionFacts, UserMessage};
 use crate::safety::limit::Ledger;
 use crate::wire::postgres::encode;
 
 /// How long the first client waits for the catalog.
 const FIRST_CATALOG_WAIT: Duration = Duration::from_secs(5);
+/// Bytes a client may send ahead while its database is paused.
+const AHEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// Serves a client until it leaves.
 pub async fn run<S>(
@@ -37,11 +43,36 @@ pub async fn run<S>(
     worker: Rc<Worker>,
     source: Arc<Source>,
     admission: Admission,
+    presence: Rc<Presence>,
 ) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let first = match first_link(&mut arrival, &worker, &source).await {
+    let target = source.target_for(&arrival.user);
+    presence.runs_as(&target.user);
+    let (waiting, notice) = (presence.waits(), Cell::new(None));
+    let found = {
+        let (stream, inbox) = (&mut arrival.stream, &mut arrival.inbox);
+        let link = first_link(
+            &mut arrival.parameters,
+            &arrival.user,
+            &worker,
+            &source,
+            target,
+            &presence.brake,
+            &notice,
+        );
+        attend(stream, inbox, &presence, &notice, link).await
+    };
+    let found = match found {
+        Err(Error::Ended(how)) => {
+            let message = how.message(&arrival.client);
+            return turn_away(&mut arrival.stream, &message, Error::Ended(how)).await;
+        }
+        found => found?,
+    };
+    drop(waiting);
+    let first = match found {
         Ok(found) => found,
         Err(error) => {
             let message = error.to_string();
@@ -50,22 +81,19 @@ where
                 database,
                 message: &message,
             });
-            let mut out = BytesMut::new();
-            match &error {
-                Error::Overdue(message) => encode::error(&mut out, message),
-                Error::Backend(error) => encode::error(&mut out, &no_link(error)),
-                _ => {}
-            }
-            let _ = arrival.stream.write_all(&out).await;
-            let _ = arrival.stream.shutdown().await;
-            return Err(error);
+            let message = match &error {
+                Error::Overdue(message) => (**message).clone(),
+                Error::Backend(error) => no_link(error),
+                _ => return Err(error),
+            };
+            return turn_away(&mut arrival.stream, &message, error).await;
         }
     };
     // Limits need to know the tables: the first client after a start waits for them.
     if source.catalog.snapshot().is_none() {
         let _ = source.catalog.fresh(FIRST_CATALOG_WAIT).await;
     }
-    let mut session = Session::new(arrival, worker, source.catalog.clone(), first);
+    let mut session = Session::new(arrival, worker, source.catalog.clone(), first, presence);
     let begun = session.begin().await;
     if session.unsafe_encoding && begun.is_ok() {
         session.outbox.clear();
@@ -81,6 +109,57 @@ where
         Err(error) => Err(error),
     };
     session.leave(result).await
+}
+
+/// Waits for the first link, which may take long while the database is paused;
+/// ends with the client.
+async fn attend<S, T>(
+    stream: &mut S,
+    inbox: &mut BytesMut,
+    presence: &Presence,
+    notice: &Cell<Option<UserMessage>>,
+    link: impl Future<Output = T>,
+) -> Result<T, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut link = std::pin::pin!(link);
+    loop {
+        let room = inbox.len() < AHEAD_BYTES_MAX;
+        tokio::select! {
+            biased;
+            how = presence.ended() => return Err(Error::Ended(how)),
+            found = &mut link => return Ok(found),
+            message = said(notice) => {
+                let mut out = BytesMut::new();
+                encode::notice(&mut out, &message);
+                stream.write_all(&out).await.map_err(Error::ClientGone)?;
+            }
+            read = stream.read_buf(inbox), if room => match read {
+                Ok(0) => return Err(Error::ClientGone(std::io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) => {}
+                Err(error) => return Err(Error::ClientGone(error)),
+            },
+        }
+    }
+}
+
+/// What somebody who waits is to be told; to be asked behind what may tell it.
+pub(super) async fn said(notice: &Cell<Option<UserMessage>>) -> UserMessage {
+    poll_fn(|_| notice.take().map_or(Poll::Pending, Poll::Ready)).await
+}
+
+/// The last words to a client that has no session yet.
+async fn turn_away<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    message: &UserMessage,
+    error: Error,
+) -> Result<(), Error> {
+    let mut out = BytesMut::new();
+    encode::error(&mut out, message);
+    let _ = stream.write_all(&out).await;
+    let _ = stream.shutdown().await;
+    Err(error)
 }
 
 type Startup = BTreeMap<Arc<str>, Arc<str>>;
@@ -118,29 +197,27 @@ fn need_no_server(startup: &Startup) -> bool {
 }
 
 /// The link a session begins with, and what its client asked for besides.
-async fn first_link<S: AsyncWrite + Unpin>(
-    arrival: &mut Arrival<S>,
+async fn first_link(
+    parameters: &mut Vec<(String, String)>,
+    user: &User,
     worker: &Worker,
     source: &Source,
+    target: Target,
+    brake: &Brake,
+    notice: &Cell<Option<UserMessage>>,
 ) -> Result<First, Error> {
-    let patience = Patience::of(source, &arrival.user);
-    let target = source.target_for(&arrival.user);
+    let patience = Patience::of(source, user);
+    let tell = async |message| notice.set(Some(message));
     let mut fixed: Vec<(String, String)> = Vec::new();
-    if let Some(role) = &arrival.user.set_role {
+    if let Some(role) = &user.set_role {
         // As a start-up parameter it is also what RESET ALL and DISCARD ALL return to.
-        arrival
-            .parameters
-            .retain(|(name, _)| !name.eq_ignore_ascii_case("role"));
+        parameters.retain(|(name, _)| !name.eq_ignore_ascii_case("role"));
         fixed.push(("role".to_owned(), role.to_string()));
     }
-    let plain = arrival.parameters.iter().all(|(name, _)| is_plain(name));
-    let mode = arrival
-        .user
-        .pool
-        .mode
-        .unwrap_or(source.pool.settings().mode);
-    let timeouts = arrival.user.timeouts.or(source.timeouts);
-    let cap = source.cap_of(&arrival.user);
+    let plain = parameters.iter().all(|(name, _)| is_plain(name));
+    let mode = user.pool.mode.unwrap_or(source.pool.settings().mode);
+    let timeouts = user.timeouts.or(source.timeouts);
+    let cap = source.cap_of(user);
     let key = |parameters: Vec<(String, String)>, shared| LinkKey {
         user: target.user.clone(),
         parameters: parameters.into(),
@@ -148,15 +225,15 @@ async fn first_link<S: AsyncWrite + Unpin>(
         cap: cap.clone(),
     };
     if mode != PoolMode::Session
-        && let Some(startup) = settings::startup(&arrival.parameters)
+        && let Some(startup) = settings::startup(parameters)
     {
         let lane = worker.lane(&source.pool, &key(fixed, true), &target);
         let known = lane.login().filter(|_| need_no_server(&startup));
         let (loan, login) = match known {
             Some(login) => (None, login),
             None => {
+                brake.pass().await;
                 let coming = lane.acquire();
-                let tell = tell(&mut arrival.stream);
                 let mut loan = patience.wait(&source.pool, coming, tell).await?;
                 // What others made of this link is not what the client asked for.
                 loan.link.about = (*loan.link.handle).clone();
@@ -164,7 +241,7 @@ async fn first_link<S: AsyncWrite + Unpin>(
                 (Some(loan), login)
             }
         };
-        let home = Home::shared(source, &arrival.user, lane, mode);
+        let home = Home::shared(source, user, lane, mode);
         return Ok(First {
             timeouts,
             loan,
@@ -174,28 +251,19 @@ async fn first_link<S: AsyncWrite + Unpin>(
             plain,
         });
     }
-    let mut all = arrival.parameters.clone();
+    let mut all = parameters.clone();
     all.extend(fixed);
+    brake.pass().await;
     let coming = source.pool.take(key(all, false), &target);
-    let tell = tell(&mut arrival.stream);
     let loan = patience.wait(&source.pool, coming, tell).await?;
     Ok(First {
         timeouts,
         login: Arc::new(loan.link.about.clone()),
         loan: Some(loan),
-        home: Home::own(source, &arrival.user),
+        home: Home::own(source, user),
         startup: Startup::new(),
         plain,
     })
-}
-
-/// Says something to a client whose session has not begun.
-fn tell<S: AsyncWrite + Unpin>(stream: &mut S) -> impl AsyncFnOnce(UserMessage) {
-    async move |message| {
-        let mut out = BytesMut::new();
-        encode::notice(&mut out, &message);
-        let _ = stream.write_all(&out).await;
-    }
 }
 
 /// What a client may know of a failed login to the server.
@@ -245,6 +313,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         worker: Rc<Worker>,
         catalog: Arc<Catalog>,
         first: First,
+        presence: Rc<Presence>,
     ) -> Session<S> {
         let First {
             timeouts,
@@ -262,10 +331,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let reported = about.parameters.clone();
         let limits = worker.config.load().limits.clone();
         let watch = worker.clock.watch(&timeouts);
-        let id = worker.sessions.fetch_add(1, Ordering::Relaxed);
         let mut session = Session {
             worker,
-            id,
+            id: presence.id(),
+            presence,
             client: arrival.client,
             catalog,
             limits,
@@ -288,6 +357,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             wants: Settings::new(startup),
             reported,
             unnamed_here: false,
+            called_off: false,
             failed: false,
             fresh: false,
             registration: arrival.registration,

@@ -21,6 +21,24 @@ pub trait Cancel: Send + Sync {
     fn cancel(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
+/// What a cancel request reaches while nothing runs on a link: somebody who waits.
+#[derive(Debug, Default)]
+pub struct CallOff(Notify);
+
+impl CallOff {
+    /// Returns when a cancel request came.
+    pub async fn asked(&self) {
+        self.0.notified().await;
+    }
+}
+
+impl Cancel for CallOff {
+    fn cancel(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        self.0.notify_one();
+        Box::pin(std::future::ready(()))
+    }
+}
+
 /// What BackendKeyData carries.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct CancelKey {

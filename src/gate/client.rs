@@ -81,6 +81,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Handles what the client has sent so far.
     pub(super) fn on_client_bytes(&mut self, mode: Mode) -> Result<Option<Step>, Error> {
         self.fence &= !self.queue.is_empty();
+        if self.worker.roster.is_suspended() && self.queue.is_empty() && self.client_skip == 0 {
+            return Ok(None);
+        }
         loop {
             if self.client_skip > 0 {
                 let n = self.client_skip.min(self.inbox.len());
@@ -144,6 +147,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 continue;
             }
             if tag != client::TERMINATE && !self.has_link() {
+                if self.answers_called_off(tag) {
+                    self.inbox.advance(size);
+                    continue;
+                }
                 return Ok(Some(Step::Acquire));
             }
             let took = self.on_client_frame(tag, size)?;

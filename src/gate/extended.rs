@@ -15,6 +15,7 @@ use super::expected::{Expected, Run, Statements, Undo};
 use super::line::Decided;
 use super::names::{Given, Portal, Prepared};
 use super::refuse;
+use super::roster::add;
 use super::session::Session;
 use crate::model::{Refusal, Traits};
 use crate::safety::limit::CountPlan;
@@ -23,6 +24,7 @@ use crate::wire::postgres::{encode, message};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn on_parse(&mut self, size: usize) -> Result<Took, Error> {
+        add(&self.presence.tally.client_parses, 1);
         let body = &self.inbox[HEADER..size];
         let parse = message::parse(body).map_err(Error::Client)?;
         let taken = !parse.name.is_empty() && self.names.prepared(parse.name).is_some();
@@ -130,6 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     pub(super) fn on_bind(&mut self, size: usize) -> Result<Took, Error> {
         let bind = message::bind(&self.inbox[HEADER..size]).map_err(Error::Client)?;
+        add(&self.presence.tally.binds, 1);
         let Some(prepared) = self.names.prepared(bind.statement).cloned() else {
             if self.queue.is_pending(bind.statement) {
                 // What took the name away may still be skipped.
@@ -341,7 +344,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             && (counted.is_some() || matches!(needs.limits.changed, CountPlan::Nothing));
         if free && (!returned || (needs.limits.read_only && self.executed == 0)) {
             let spent = prepared.spent.take();
-            let mut run = Run::new(Statements::One(statement, permit), false, spent, self.now());
+            let mut run = Run::new(
+                Statements::One(statement, permit),
+                false,
+                spent,
+                self.presence.asks(self.now()),
+            );
             if counted.is_some() {
                 portal.started.set(true);
                 self.watched += 1;

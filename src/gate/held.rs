@@ -228,7 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Statements::One(statement.clone(), permit.clone()),
             false,
             spent,
-            self.now(),
+            self.presence.asks(self.now()),
         );
         run.hold = true;
         if let Some(limit) = &needs.limits.returned {

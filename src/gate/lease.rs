@@ -5,9 +5,8 @@
 //! the transaction may have left on it is taken away first, because the server
 //! reports neither roles nor settings, locks or listens that code has set.
 
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
+use std::sync::atomic::Ordering;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -31,6 +30,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// A link for the next message, where one is to be had at once.
     pub(super) fn has_link(&mut self) -> bool {
         if self.loan.is_none() {
+            if self.presence.brake.is_held() {
+                return false;
+            }
             let Some(loan) = self.home.lane().and_then(|lane| lane.try_acquire()) else {
                 return false;
             };
@@ -38,24 +40,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         self.restore_settings();
         true
-    }
-
-    /// Waits for a link.
-    pub(super) async fn acquire(&mut self) -> Result<(), Error> {
-        let Some(lane) = self.home.lane().cloned() else {
-            return Err(Error::Draining);
-        };
-        self.pause_watch();
-        let pool = self.home.pool().clone();
-        let patience = self.home.patience();
-        let tell = async |message| {
-            encode::notice(&mut self.outbox, &message);
-            // What the client does not take now it gets later.
-            let _ = poll_fn(|cx| Poll::Ready(self.write_client(cx))).await;
-        };
-        let loan = patience.wait(&pool, lane.acquire(), tell).await?;
-        self.attach(loan);
-        Ok(())
     }
 
     /// From now on this link carries the session.
@@ -67,6 +51,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.link_quiet = false;
         self.worker.spares.lend(&mut self.up);
         self.worker.spares.lend(&mut self.outbox);
+        self.presence.holds(loan.card().map_or(0, |card| card.id));
         self.loan = Some(loan);
     }
 
@@ -119,9 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         {
             return false;
         }
-        if let (Some(loan), Some(lane)) = (self.loan.take(), self.home.lane()) {
-            lane.release(loan);
-        }
+        self.hand_back();
         self.worker.spares.collect(&mut self.up);
         self.worker.spares.collect(&mut self.down);
         true
@@ -162,10 +145,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return self.go_on_without();
             }
         }
+        self.hand_back();
+        Ok(())
+    }
+
+    /// The link, clean as it is, goes to whoever is next.
+    fn hand_back(&mut self) {
+        self.presence.lets_go();
         if let (Some(loan), Some(lane)) = (self.loan.take(), self.home.lane()) {
+            if let Some(card) = loan.card() {
+                let prepared = loan.link.server.prepared.len();
+                card.prepared.store(prepared, Ordering::Relaxed);
+            }
             lane.release(loan);
         }
-        Ok(())
     }
 
     /// The link is lost between transactions: the session goes on with another,
@@ -183,6 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Closes the link; whatever it still had to say concerns nobody.
     pub(super) fn drop_link(&mut self) {
         self.registration.release();
+        self.presence.lets_go();
         if self.loan.take().is_some()
             && let Some(lane) = self.home.lane()
         {
@@ -277,12 +271,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let facts = &statement.facts;
         if !self.wants.note(facts) {
             self.pinned.get_or_insert(Pin::Setting);
+            self.presence.is_pinned(Pin::Setting.name());
         }
         match &facts.handle {
             Some(Handle::Deallocate(None)) => self.forget_all_on_link(),
             Some(Handle::DiscardAll) => {
                 self.forget_all_on_link();
                 self.pinned = None;
+                self.presence.is_free();
                 self.dirty = false;
                 self.dirty_names = false;
             }
@@ -296,6 +292,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 why = pin.name(),
                 "link stays with its client"
             );
+            self.presence.is_pinned(pin.name());
             self.pinned = Some(pin);
         }
     }

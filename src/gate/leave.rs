@@ -20,6 +20,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Err(Error::Client(error)) => Some(UserMessage::fatal("08P01", error.to_string())),
             Err(Error::Draining) => Some(UserMessage::fatal("57P01", "the gate is shutting down")),
             Err(Error::Overdue(message)) => Some((**message).clone()),
+            Err(Error::Ended(how)) => Some(how.message(&self.client)),
             // No link was to be had.
             Err(Error::Backend(error)) if self.loan.is_none() => Some(no_link(error)),
             Err(Error::Backend(_)) if self.down.is_empty() && !self.server_left => Some(
@@ -29,7 +30,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         let clean = matches!(
             result,
-            Ok(()) | Err(Error::Draining | Error::Overdue(_) | Error::Denied)
+            Ok(()) | Err(Error::Draining | Error::Overdue(_) | Error::Ended(_) | Error::Denied)
         );
         // What is outstanding is looked at before its record is closed.
         let at_rest = clean && self.is_at_rest();

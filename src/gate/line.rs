@@ -351,14 +351,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some((statement, permit)) = run.statements.get(run.at) else {
             return;
         };
+        let took = self.presence.ran(run.started, self.now());
+        let monitored = permit.monitored();
+        let refusal = monitored.and_then(|verdict| verdict.refusal.as_ref());
         let outcome = match outcome {
-            telemetry::Outcome::Allowed
-                if permit
-                    .monitored()
-                    .is_some_and(|verdict| verdict.refusal.is_some()) =>
-            {
-                telemetry::Outcome::Monitored
-            }
+            telemetry::Outcome::Allowed if refusal.is_some() => telemetry::Outcome::Monitored,
             other => other,
         };
         self.worker.recorder.record(&Record {
@@ -368,15 +365,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             statement: Some(statement),
             text: &statement.text,
             outcome,
-            refusal: permit
-                .monitored()
-                .and_then(|verdict| verdict.refusal.as_ref()),
+            refusal,
             verdict: Some(permit.verdict()),
             remembered: permit.remembered(),
             timings: Timings {
                 analyze_ns: run.spent.0,
                 decide_ns: run.spent.1,
-                execute_ns: self.now().saturating_duration_since(run.started).as_nanos() as u64,
+                execute_ns: took.as_nanos() as u64,
                 ..Timings::default()
             },
             rows_returned: run.rows,

@@ -9,14 +9,15 @@
 //! Which file holds what: from the client `client`, `query`, `extended`; from
 //! the server `server`, `complete`; around a statement `held`, `string`, `plan`,
 //! `own`, `refuse`; what is known `names`, `state`, `settings`, `known`, `permit`;
-//! links `begin`, `home`, `lease`, `leave`, `prepared`, `source`; time `clock`, `overdue`; beside
-//! statements `hooks`, `cancel`, `signals`.
+//! links `begin`, `home`, `wait`, `lease`, `leave`, `prepared`, `source`; time `clock`,
+//! `overdue`; beside statements `hooks`, `cancel`, `signals`, `roster`, `brake`.
 //!
 //! Deliberately not here: SQL, wire formats, policies' reasons, sockets.
 //!
 //! Read [`session::Session::run`] first.
 
 mod begin;
+pub mod brake;
 pub mod cancel;
 mod client;
 mod clock;
@@ -39,6 +40,7 @@ mod plan;
 mod prepared;
 mod query;
 mod refuse;
+pub mod roster;
 pub mod served;
 mod server;
 pub mod session;
@@ -48,6 +50,7 @@ pub mod source;
 mod spare;
 mod state;
 mod string;
+mod wait;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -62,8 +65,9 @@ use crate::backend::postgres::link::Applied;
 use crate::backend::postgres::login::Target;
 use crate::backend::postgres::pool::{Lane, LinkKey, LinkPool};
 use crate::backend::sqlite::Engine;
-use crate::config::{Config, Database, User};
+use crate::config::{Config, ConsoleRole, Database, User};
 use crate::model::{Client, UserMessage};
+use crate::net::Ends;
 use crate::policy::{Asked, Judge, Outcome};
 use crate::safety::plan::PlanCache;
 use crate::safety::rate::Rates;
@@ -77,6 +81,8 @@ use crate::wire;
 pub struct Arrival<S> {
     /// The connection.
     pub stream: S,
+    /// From where to where it goes.
+    pub ends: Ends,
     /// Bytes already read from it.
     pub inbox: BytesMut,
     /// Identity.
@@ -89,6 +95,32 @@ pub struct Arrival<S> {
     pub parameters: Vec<(String, String)>,
     /// Its cancel key.
     pub registration: cancel::Registration,
+}
+
+/// An operator that has logged in to the console. AuthenticationOk is written.
+#[derive(Debug)]
+pub struct Visit<S> {
+    /// The connection.
+    pub stream: S,
+    /// From where to where it goes.
+    pub ends: Ends,
+    /// Bytes already read from it.
+    pub inbox: BytesMut,
+    /// Identity; the database is the name the console was called by.
+    pub client: Arc<Client>,
+    /// What it may do.
+    pub role: ConsoleRole,
+    /// Start-up parameters besides user and database.
+    pub parameters: Vec<(String, String)>,
+    /// Its cancel key.
+    pub registration: cancel::Registration,
+}
+
+impl<S> Visit<S> {
+    /// From now on the console sees this operator as well.
+    pub fn enter(&self, worker: &Rc<Worker>) -> roster::Listed {
+        list(&self.client, &self.ends, worker)
+    }
 }
 
 /// What one worker thread shares among its sessions.
@@ -125,6 +157,10 @@ pub struct Worker {
     pub drain: tokio::sync::watch::Receiver<bool>,
     /// News for all sessions.
     pub signals: signals::Signals,
+    /// Who is here.
+    pub roster: roster::Roster,
+    /// Databases that are paused or disabled, shared by all workers.
+    pub brakes: Arc<brake::Brakes>,
 }
 
 impl Worker {
@@ -137,6 +173,7 @@ impl Worker {
         rates: Arc<Rates>,
         sessions: Arc<std::sync::atomic::AtomicU64>,
         drain: tokio::sync::watch::Receiver<bool>,
+        brakes: Arc<brake::Brakes>,
     ) -> Rc<Worker> {
         let (draining, swaps) = (drain.clone(), judge.swaps());
         let worker = Rc::new(Worker {
@@ -155,6 +192,8 @@ impl Worker {
             desk: RefCell::new(vec![0; spare::BYTES_NEW].into()),
             sessions,
             drain,
+            roster: roster::Roster::default(),
+            brakes,
             signals: signals::Signals::default(),
         });
         let news = signals::relay(Rc::downgrade(&worker), draining, swaps);
@@ -235,6 +274,8 @@ pub enum Behind {
 pub trait OnDemand: Send + Sync {
     /// What stands behind this one, or what to tell the client.
     fn open(&self, database: &Arc<Database>) -> Result<Behind, Box<UserMessage>>;
+    /// Those that are open now.
+    fn opened(&self) -> Vec<(Arc<str>, Behind)>;
 }
 
 /// All databases by the name clients use, and who opens others.
@@ -262,17 +303,27 @@ impl Backends {
 
 /// Serves somebody who has logged in until it leaves.
 pub async fn serve<S>(
-    arrival: Arrival<S>,
+    mut arrival: Arrival<S>,
     worker: Rc<Worker>,
     backends: &Backends,
 ) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let _leaving = Leaving::enter(&arrival, &worker);
+    let listed = list(&arrival.client, &arrival.ends, &worker);
+    listed.presence.listen().await;
+    let _leaving = Leaving::enter(&listed.presence, &arrival, &worker);
+    if worker.brakes.of(&arrival.database.name).is_disabled() {
+        let name = &arrival.database.name;
+        let message = UserMessage::fatal(
+            "55000",
+            format!("database \"{name}\" is not currently accepting connections"),
+        );
+        return turn_away(&mut arrival.stream, &message).await;
+    }
     let behind = match backends.find(&arrival.database) {
         Ok(behind) => behind,
-        Err(message) => return turn_away(arrival, &message).await,
+        Err(message) => return turn_away(&mut arrival.stream, &message).await,
     };
     let crowd = arrival.registration.crowd();
     let _member = match crowd.enter(&arrival.user, &arrival.database) {
@@ -282,51 +333,68 @@ where
                 address: arrival.client.address,
                 reason: "too-many",
             });
-            return turn_away(arrival, &message).await;
+            return turn_away(&mut arrival.stream, &message).await;
         }
     };
     let facts = hooks::first_facts(&arrival, &behind);
     let admission = match worker.admit(&arrival.client, &facts) {
         Ok(admission) => admission,
-        Err(message) => return turn_away(arrival, &message).await,
+        Err(message) => return turn_away(&mut arrival.stream, &message).await,
     };
+    let presence = listed.presence.clone();
     match behind {
-        Behind::Postgres(source) => begin::run(arrival, worker, source, admission).await,
-        Behind::Sqlite(engine) => served::run(arrival, worker, engine, admission).await,
+        Behind::Postgres(source) => begin::run(arrival, worker, source, admission, presence).await,
+        Behind::Sqlite(engine) => served::run(arrival, worker, engine, admission, presence).await,
     }
 }
 
-/// Says why somebody who has logged in is not served.
-async fn turn_away<S>(mut arrival: Arrival<S>, message: &UserMessage) -> Result<(), Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+/// Somebody who has logged in and may not stay.
+async fn turn_away<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    message: &UserMessage,
+) -> Result<(), Error> {
     let mut out = BytesMut::new();
     wire::postgres::encode::error(&mut out, message);
-    let _ = arrival.stream.write_all(&out).await;
-    let _ = arrival.stream.shutdown().await;
+    let _ = stream.write_all(&out).await;
+    let _ = stream.shutdown().await;
     Err(Error::Denied)
 }
 
+/// From now on the console sees this client.
+fn list(client: &Arc<Client>, ends: &Ends, worker: &Rc<Worker>) -> roster::Listed {
+    let id = worker
+        .sessions
+        .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let tally = worker.roster.tally(&client.database);
+    let brake = worker.brakes.of(&client.database);
+    let presence = roster::Presence::new(id, client.clone(), ends.clone(), tally, brake);
+    roster::Roster::enter(worker, presence)
+}
+
 /// Tells telemetry that a client came, and when dropped that it went.
-struct Leaving(Rc<Worker>);
+struct Leaving {
+    worker: Rc<Worker>,
+    session: u64,
+}
 
 impl Leaving {
-    fn enter<S>(arrival: &Arrival<S>, worker: &Rc<Worker>) -> Leaving {
+    fn enter<S>(presence: &roster::Presence, arrival: &Arrival<S>, worker: &Rc<Worker>) -> Leaving {
+        let session = presence.id();
         worker.recorder.emit(&Event::ConnectionOpened {
-            session: u64::from(arrival.registration.key.pid.unsigned_abs()),
+            session,
             user: &arrival.client.user,
             database: &arrival.client.database,
             address: arrival.client.address,
         });
-        Leaving(worker.clone())
+        let worker = worker.clone();
+        Leaving { worker, session }
     }
 }
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        self.0.recorder.emit(&Event::ConnectionClosed {
-            session: 0,
+        self.worker.recorder.emit(&Event::ConnectionClosed {
+            session: self.session,
             reason: "terminated",
         });
     }
@@ -353,6 +421,9 @@ pub enum Error {
     /// The gate is shutting down.
     #[error("the gate is shutting down")]
     Draining,
+    /// An administrator, or a reload, ended it.
+    #[error("the session was ended from outside")]
+    Ended(roster::Ending),
     /// A policy does not let the client connect, or stay.
     #[error("a policy refused the connection")]
     Denied,

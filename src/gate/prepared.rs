@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::expected::{Expected, Undo};
 use super::known::World;
 use super::names::Prepared;
+use super::roster::add;
 use super::session::Session;
 use crate::model::Statement;
 use crate::model::facts::Handle;
@@ -193,6 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn write_parse(&mut self, shared: &Shared) {
+        add(&self.presence.tally.server_parses, 1);
         let max = self.home.prepared_max();
         let Some(loan) = self.loan.as_mut() else {
             return;

@@ -90,7 +90,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let countable =
             !returned || (statements.len() == 1 && needs[0].limits.read_only && self.executed == 0);
         if free && countable {
-            let mut run = Run::new(Statements::Many(statements), true, spent, self.now());
+            let mut run = Run::new(
+                Statements::Many(statements),
+                true,
+                spent,
+                self.presence.asks(self.now()),
+            );
             if counted.is_some() {
                 self.watched += 1;
                 run.watching += 1;

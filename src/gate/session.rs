@@ -22,6 +22,7 @@ use super::hooks::Admission;
 use super::known::{Found, World};
 use super::line::Stamp;
 use super::names::Names;
+use super::roster::Presence;
 use super::settings::Settings;
 use super::signals::Listening;
 use super::{Error, Worker};
@@ -73,6 +74,8 @@ pub(super) enum Mode {
 pub struct Session<S> {
     pub(super) worker: Rc<Worker>,
     pub(super) id: u64,
+    /// What the console sees of it.
+    pub(super) presence: Rc<Presence>,
     pub(super) client: Arc<Client>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) limits: Limits,
@@ -113,6 +116,8 @@ pub struct Session<S> {
     pub(super) unnamed_here: bool,
     /// The link has just come: what it came for is still to be sent.
     pub(super) fresh: bool,
+    /// A request was cancelled before it had a link; its Sync is still to come.
+    pub(super) called_off: bool,
     /// A statement of this transaction failed.
     pub(super) failed: bool,
     pub(super) registration: Registration,
@@ -224,6 +229,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Step::Settled => {}
                 Step::Overdue(kind) => self.on_overdue(kind).await?,
                 Step::Drained if self.draining => return Err(Error::Draining),
+                Step::Drained if let Some(how) = self.presence.ending() => {
+                    return Err(Error::Ended(how));
+                }
                 Step::Drained => self.stay(&mut admission)?,
                 Step::Goodbye => return Ok(()),
             }
@@ -335,7 +343,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 .wrapping_add(u32::from(sent || told || came));
             // What was written changes nothing, unless it was all that kept the link.
             if !(came || sent && self.may_release()) {
-                if (self.draining || self.outdated) && mode == Mode::Serve && self.is_idle() {
+                self.show(mode)?;
+                if (self.draining || self.outdated || self.presence.ending().is_some())
+                    && mode == Mode::Serve
+                    && self.is_idle()
+                {
                     return Poll::Ready(Ok(Step::Drained));
                 }
                 return match self.rest(cx) {
@@ -367,7 +379,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    fn read_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Error> {
+    pub(super) fn read_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Error> {
         let worker = &self.worker;
         // Most of the time nothing or little is there: no buffer is lent for a look.
         let read = if self.inbox.is_empty() {
@@ -397,7 +409,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Err(Error::ClientGone(io::ErrorKind::UnexpectedEof.into()))
                 }
             }
-            Poll::Ready(Ok(_)) => Ok(true),
+            Poll::Ready(Ok(n)) => {
+                self.presence.received(n);
+                Ok(true)
+            }
             Poll::Ready(Err(error)) => Err(Error::ClientGone(error)),
         }
     }
@@ -413,8 +428,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.outbox.is_empty() {
             return Ok(false);
         }
+        let before = self.outbox.len();
         let progress =
             poll_write(&mut self.stream, &mut self.outbox, cx).map_err(Error::ClientGone)?;
+        self.presence.sent(before - self.outbox.len());
         self.worker.spares.collect(&mut self.outbox);
         Ok(progress)
     }

@@ -19,6 +19,12 @@ pub(super) const BYTES_NEW: usize = 16 * 1024;
 pub struct Spares(RefCell<Vec<BytesMut>>);
 
 impl Spares {
+    /// How many are kept, and their bytes.
+    pub(super) fn kept(&self) -> (usize, usize) {
+        let kept = self.0.borrow();
+        (kept.len(), kept.iter().map(BytesMut::capacity).sum())
+    }
+
     /// Gives an unused buffer room.
     #[inline]
     pub(super) fn lend(&self, buffer: &mut BytesMut) {

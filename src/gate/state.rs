@@ -37,7 +37,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// A value the server reported.
     pub(super) fn note_setting(&mut self, name: &str, value: &str) {
         match name {
-            "application_name" => self.facts.application = value.into(),
+            "application_name" => {
+                self.facts.application = value.into();
+                self.presence.calls_itself(&self.facts.application);
+            }
             "standard_conforming_strings" => self.facts.standard_strings = value == "on",
             "client_encoding" => {
                 self.unsafe_encoding = UNSAFE_ENCODINGS.contains(&value);
@@ -61,6 +64,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return;
         }
         self.progress.transactions = self.progress.transactions.wrapping_add(1);
+        self.presence.transaction_ended();
+        self.presence.prepared.set(self.names.n_prepared());
         self.wants.end(!self.failed);
         self.failed = false;
         self.ledger.end();

@@ -44,7 +44,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Statements::Many(statements.clone()),
             true,
             spent,
-            self.now(),
+            self.presence.asks(self.now()),
         );
         self.set_limits(&mut run, needs);
         let counted = needs

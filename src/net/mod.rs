@@ -6,9 +6,11 @@
 //! Read [`socket::Socket`] first, then [`tls::TlsStream`].
 
 pub mod accept;
+mod ends;
 pub mod socket;
 pub mod tls;
 pub mod unix;
 
 pub use accept::{Acceptor, Handover};
+pub use ends::Ends;
 pub use socket::Socket;

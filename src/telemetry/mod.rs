@@ -16,6 +16,7 @@ mod incident;
 pub mod log;
 mod mask;
 mod metrics;
+mod policy;
 mod record;
 mod shard;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use std::time::{Instant, SystemTime};
 
 pub use event::Event;
 pub use metrics::{METRICS, Metric, MetricKind, markdown};
+pub use policy::PolicyCounts;
 pub use record::{Outcome, ProtocolName, Record, STAGES, Timings};
 pub use shard::Recent;
 

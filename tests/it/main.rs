@@ -7,6 +7,7 @@
 
 mod catalog;
 mod config;
+mod console;
 mod differential_cases;
 mod differential_pipelines;
 mod door;

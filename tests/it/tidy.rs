@@ -11,7 +11,7 @@ use crate::support::source::{self, Source};
 const LINES: &[&[&str]] = &[
     &["cli"],
     &["app"],
-    &["frontend", "admin"],
+    &["frontend", "admin", "console"],
     &["gate"],
     &["safety"],
     &["policy", "backend"],
@@ -31,6 +31,11 @@ const NEVER: &[(&str, &str, &str)] = &[
         "admin",
         "backend",
         "the admin surface asks the gate, not the database",
+    ),
+    (
+        "console",
+        "backend",
+        "the console shows what the gate knows of links",
     ),
 ];
 

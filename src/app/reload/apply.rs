@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
 
 use crate::admin::Readiness;
 use crate::app::backends::Databases;
@@ -13,6 +14,7 @@ use crate::app::doors::{self, Doors};
 use crate::app::policies::{self, diagnostics};
 use crate::app::status::Board;
 use crate::config::{self, Config, Diagnostic, Endpoint, Protocol};
+use crate::gate::roster::{Ending, Mailbox, Order, Whom};
 use crate::policy::{Policies, ReloadReport};
 use crate::telemetry::{Event, Recorder, Telemetry};
 
@@ -26,6 +28,10 @@ pub(in crate::app) struct Reloading {
     pub(in crate::app) doors: Arc<Doors>,
     pub(in crate::app) directories: Arc<Directories>,
     pub(in crate::app) readiness: Arc<Readiness>,
+    /// The ways to all workers.
+    pub(in crate::app) workers: Arc<[Mailbox]>,
+    /// Where work goes on behind a reload.
+    pub(in crate::app) side: Handle,
 }
 
 impl Reloading {
@@ -113,6 +119,7 @@ impl Reloading {
         self.telemetry.log_statements(new.log.statements);
         let new = Arc::new(new);
         self.config.store(new.clone());
+        self.say_goodbye(old, &new);
         self.readiness.refusing(false);
         self.board.reloaded(None);
         recorder.emit(&Event::ReloadDone {
@@ -120,6 +127,27 @@ impl Reloading {
             summary: &summary(report),
         });
         files(&new)
+    }
+
+    /// Clients of databases that are gone leave when nothing is going on, and
+    /// after some time in any case.
+    fn say_goodbye(&self, old: &Config, new: &Config) {
+        let still = |name: &Arc<str>| new.databases.iter().any(|database| database.name == *name);
+        let names = old.databases.iter().map(|database| database.name.clone());
+        let gone: Vec<Arc<str>> = names.filter(|name| !still(name)).collect();
+        if gone.is_empty() {
+            return;
+        }
+        let (workers, patience) = (self.workers.clone(), new.limits.drain_timeout);
+        self.side.spawn(async move {
+            for how in [Ending::Removed, Ending::RemovedNow] {
+                for worker in &*workers {
+                    let whom = Whom::Databases(gone.clone());
+                    let _ = worker.ask(|answer| Order::End { whom, how, answer }).await;
+                }
+                tokio::time::sleep(patience).await;
+            }
+        });
     }
 
     fn failed(&self, recorder: &Recorder, list: &[Diagnostic]) {

@@ -11,6 +11,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
+
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use sha2::{Digest as _, Sha256};
 
@@ -29,7 +31,8 @@ const MISSING: Duration = Duration::from_millis(500);
 
 enum Message {
     Touched,
-    Force,
+    /// Somebody insists, and may want to know when it is done.
+    Force(Option<oneshot::Sender<()>>),
     Stop,
 }
 
@@ -41,8 +44,19 @@ impl Trigger {
     /// Asks. Does not wait for the result.
     pub fn reload(&self) {
         // Full: the thread has enough reasons to look, and this one needs to get through.
-        if let Err(TrySendError::Full(message)) = self.0.try_send(Message::Force) {
+        if let Err(TrySendError::Full(message)) = self.0.try_send(Message::Force(None)) {
             let _ = self.0.send(message);
+        }
+    }
+
+    /// Asks, and returns when it was tried; at once when nobody reloads any more.
+    pub async fn reload_and_wait(&self) {
+        let (done, tried) = oneshot::channel();
+        let (messages, message) = (self.0.clone(), Message::Force(Some(done)));
+        // Room for the message may have to be waited for.
+        let sent = tokio::task::spawn_blocking(move || messages.send(message)).await;
+        if matches!(sent, Ok(Ok(()))) {
+            let _ = tried.await;
         }
     }
 }
@@ -130,15 +144,15 @@ impl Watching {
 
     fn run(&mut self, inbox: &Receiver<Message>, mut react: impl FnMut() -> Vec<PathBuf>) {
         loop {
-            let force = match inbox.recv_timeout(LOOK) {
+            let wish = match inbox.recv_timeout(LOOK) {
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(message) => match settle(inbox, matches!(message, Message::Force)) {
-                    Some(force) => force,
+                Ok(message) => match settle(inbox, message) {
+                    Some(wish) => wish,
                     None => return,
                 },
-                Err(RecvTimeoutError::Timeout) => false,
+                Err(RecvTimeoutError::Timeout) => Wish::default(),
             };
-            if self.changed() || force {
+            if self.changed() || wish.force {
                 self.files = react();
                 // What is new in the list has just been read.
                 for file in &self.files {
@@ -149,6 +163,10 @@ impl Watching {
                 }
             }
             self.follow();
+            for asked in wish.asked {
+                // Whoever asked may not wait any more.
+                let _ = asked.send(());
+            }
         }
     }
 
@@ -198,18 +216,47 @@ impl Watching {
     }
 }
 
-/// Waits until nothing more comes; none when it is over. True when somebody insists.
-fn settle(inbox: &Receiver<Message>, mut force: bool) -> Option<bool> {
+/// What was wanted while things settled.
+#[derive(Default)]
+struct Wish {
+    /// Somebody insists.
+    force: bool,
+    /// Who wants to know when it is done.
+    asked: Vec<oneshot::Sender<()>>,
+}
+
+impl Wish {
+    /// False: it is over.
+    fn hear(&mut self, message: Message) -> bool {
+        match message {
+            Message::Touched => {}
+            Message::Force(asked) => {
+                self.force = true;
+                self.asked.extend(asked);
+            }
+            Message::Stop => return false,
+        }
+        true
+    }
+}
+
+/// Waits until nothing more comes; none when it is over.
+fn settle(inbox: &Receiver<Message>, first: Message) -> Option<Wish> {
     let begun = Instant::now();
+    let mut wish = Wish::default();
+    wish.hear(first);
     while begun.elapsed() < QUIET_MAX {
         match inbox.recv_timeout(QUIET) {
-            Ok(Message::Touched) => {}
-            Ok(Message::Force) => force = true,
-            Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return None,
+            Ok(message) => {
+                if !wish.hear(message) {
+                    return None;
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => return None,
             Err(RecvTimeoutError::Timeout) => break,
         }
     }
-    Some(force)
+    Some(wish)
 }
 
 fn folder(file: &Path) -> PathBuf {

@@ -11,7 +11,7 @@ use super::method;
 use super::parameters::parameters;
 use super::password::{self, Proving};
 use super::{Door, Error, TurnedAway};
-use crate::config::{Credential, Database, Method, Proof, User};
+use crate::config::{ConsoleRole, Credential, Database, Method, Proof, User};
 use crate::model::{Client, UserMessage};
 use crate::wire::postgres::encode;
 use crate::wire::postgres::startup::Startup;
@@ -20,8 +20,16 @@ use crate::wire::postgres::startup::Startup;
 pub(super) struct Admitted {
     pub(super) client: Arc<Client>,
     pub(super) user: Arc<User>,
-    pub(super) database: Arc<Database>,
+    pub(super) goal: Goal,
     pub(super) parameters: Vec<(String, String)>,
+}
+
+/// What somebody came for.
+pub(super) enum Goal {
+    /// A database.
+    Database(Arc<Database>),
+    /// The console.
+    Console(ConsoleRole),
 }
 
 /// Authenticates and finds the database. Writes AuthenticationOk.
@@ -59,7 +67,8 @@ where
         .unwrap_or(name);
     let config = &door.config;
     // By its first name, whatever the client calls it: no rule is walked around.
-    let database = config.database(wanted);
+    let console = config.console.answers_to(wanted);
+    let database = config.database(wanted).filter(|_| !console);
     let called = database.as_ref().map_or(wanted, |database| &*database.name);
     let rule = method::rule(config, channel, name, called)?;
     let attempt = door.attempts.attempt(&config.limits, channel.address, name);
@@ -106,17 +115,13 @@ where
     let mut out = BytesMut::new();
     encode::frame(&mut out, b'R', |out| out.put_i32(0));
 
-    let may = |database: &Arc<Database>| {
-        user.databases.is_empty() || user.databases.iter().any(|name| database.is_called(name))
-    };
-    let allowed = database.as_ref().is_some_and(may);
-    let (Some(database), true) = (database, allowed) else {
-        // Authenticated first, so that the true state may follow it.
-        stream.write_all(&out).await?;
-        return refuse(UserMessage::fatal(
-            "3D000",
-            format!("database \"{wanted}\" does not exist"),
-        ));
+    let goal = match goal(door, user, database, wanted) {
+        Ok(goal) => goal,
+        Err(message) => {
+            // Authenticated first, so that the true state may follow it.
+            stream.write_all(&out).await?;
+            return refuse(message);
+        }
     };
     stream.write_all(&out).await?;
     stream.flush().await?;
@@ -124,13 +129,40 @@ where
     Ok(Admitted {
         client: Arc::new(Client {
             user: user.name.clone(),
-            database: database.name.clone(),
+            database: match &goal {
+                Goal::Database(database) => database.name.clone(),
+                Goal::Console(_) => Arc::from(wanted),
+            },
             address: channel.address,
         }),
         user: user.clone(),
-        database,
+        goal,
         parameters,
     })
+}
+
+/// What stands behind this name for this user.
+fn goal(
+    door: &Door,
+    user: &User,
+    database: Option<Arc<Database>>,
+    wanted: &str,
+) -> Result<Goal, UserMessage> {
+    let console = &door.config.console;
+    if console.answers_to(wanted) {
+        return console.role(&user.name).map(Goal::Console).ok_or_else(|| {
+            let message = format!("user \"{}\" may not use the console", user.name);
+            UserMessage::fatal("28000", message)
+                .hint("Name the user in `admins` or `readers` of [console].")
+        });
+    }
+    let may = |database: &Arc<Database>| {
+        user.databases.is_empty() || user.databases.iter().any(|name| database.is_called(name))
+    };
+    database
+        .filter(may)
+        .map(Goal::Database)
+        .ok_or_else(|| UserMessage::fatal("3D000", format!("database \"{wanted}\" does not exist")))
 }
 
 /// Carries the method out; returns only when it was satisfied, with what was

@@ -21,8 +21,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::config::{Config, Gates};
-use crate::gate::Arrival;
 use crate::gate::cancel::Cancels;
+use crate::gate::{Arrival, Visit};
 use crate::model::UserMessage;
 use crate::net::{Socket, tls};
 use crate::wire::postgres as wire;
@@ -109,6 +109,8 @@ impl From<TurnedAway> for Error {
 pub enum Welcome {
     /// Authenticated; AuthenticationOk is written.
     Arrived(Arrival<Socket>),
+    /// The same, and it wants the console.
+    Visiting(Visit<Socket>),
     /// A cancel request, carried out; or a probe that left. Nothing to serve.
     Done,
 }
@@ -135,15 +137,37 @@ pub async fn welcome(
     let login = login::login(door, &mut stream, &mut inbox, &startup, &channel);
     let login = tokio::time::timeout_at(deadline, login).await;
     match login.unwrap_or_else(|_| Err(too_slow().into())) {
-        Ok(admitted) => Ok(Welcome::Arrived(Arrival {
-            stream,
-            inbox,
-            client: admitted.client,
-            user: admitted.user,
-            database: admitted.database,
-            parameters: admitted.parameters,
-            registration: door.cancels.register(startup.spoken() >= 2),
-        })),
+        Ok(admitted) => {
+            let registration = door.cancels.register(startup.spoken() >= 2);
+            let ends = stream.ends();
+            let login::Admitted {
+                client,
+                user,
+                goal,
+                parameters,
+            } = admitted;
+            Ok(match goal {
+                login::Goal::Database(database) => Welcome::Arrived(Arrival {
+                    stream,
+                    ends,
+                    inbox,
+                    client,
+                    user,
+                    database,
+                    parameters,
+                    registration,
+                }),
+                login::Goal::Console(role) => Welcome::Visiting(Visit {
+                    stream,
+                    ends,
+                    inbox,
+                    client,
+                    role,
+                    parameters,
+                    registration,
+                }),
+            })
+        }
         Err(Error::Refused(mut away)) => {
             let named = |name| startup.get(name).unwrap_or_default().to_owned();
             (away.user, away.database) = (named("user"), named("database"));

@@ -9,21 +9,22 @@ use tokio::time::{Instant, timeout_at};
 
 use super::origin::origin;
 use super::{Door, Error, Welcome, welcome};
-use crate::gate::{self, Backends, Worker};
+use crate::gate::{self, Backends, Visit, Worker};
 use crate::net::Socket;
 use crate::telemetry::Event;
 
 /// Time in which somebody who was too slow takes the reason.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Serves a connection. Never fails: what went wrong is recorded.
+/// Serves a connection. Never fails: what went wrong is recorded. Who wants the
+/// console is let in and handed back.
 pub async fn connection(
     mut socket: Socket,
     door: Door,
     worker: Rc<Worker>,
     backends: Backends,
     clients: usize,
-) {
+) -> Option<Visit<Socket>> {
     let peer = socket.peer();
     if clients > door.config.limits.clients_max {
         refused(&worker, peer, "too-many");
@@ -31,26 +32,35 @@ pub async fn connection(
         let message = crate::model::UserMessage::fatal("53300", "sorry, too many clients already");
         crate::wire::postgres::encode::error(&mut out, &message);
         let _ = socket.write_all(&out).await;
-        return;
+        return None;
     }
     let deadline = Instant::now() + door.config.limits.login_timeout;
     let peer = match timeout_at(deadline, origin(&door, &mut socket)).await {
         Ok(Ok(client)) => client,
-        failed => return turned_away(&worker, peer, failed.map(Result::err)),
+        failed => {
+            turned_away(&worker, peer, failed.map(Result::err));
+            return None;
+        }
     };
     // Again, because behind a balancer only now it is known who comes.
     if !door.gates.access.lets_in(peer) {
-        return refused(&worker, peer, "address");
+        refused(&worker, peer, "address");
+        return None;
     }
     let welcomed = welcome(&door, socket, peer, deadline);
     let arrival = match timeout_at(deadline + FAREWELL, welcomed).await {
         Ok(Ok(Welcome::Arrived(arrival))) => arrival,
-        Ok(Ok(Welcome::Done)) => return,
-        failed => return turned_away(&worker, peer, failed.map(Result::err)),
+        Ok(Ok(Welcome::Visiting(visit))) => return Some(visit),
+        Ok(Ok(Welcome::Done)) => return None,
+        failed => {
+            turned_away(&worker, peer, failed.map(Result::err));
+            return None;
+        }
     };
     if let Err(error) = gate::serve(arrival, worker, &backends).await {
         tracing::debug!(%error, "session ended");
     }
+    None
 }
 
 fn refused(worker: &Worker, address: Option<IpAddr>, reason: &'static str) {

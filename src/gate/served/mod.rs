@@ -36,11 +36,15 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::hooks::Admission;
+use super::roster::Presence;
 use super::{Arrival, Error, Worker};
 use crate::backend::sqlite::{Engine, Identity};
 use crate::model::UserFacing;
 use crate::wire::postgres::encode;
 use session::Session;
+
+/// Time for the last words to somebody who is made to leave.
+const FAREWELL: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Serves one client that has logged in, until it leaves.
 pub async fn run<S>(
@@ -48,6 +52,7 @@ pub async fn run<S>(
     worker: Rc<Worker>,
     engine: Arc<Engine>,
     admission: Admission,
+    presence: Rc<Presence>,
 ) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -66,7 +71,14 @@ where
             return Err(error.into());
         }
     };
-    let mut session = Session::new(arrival, worker, link, admission).await;
+    let mut session = Session::new(arrival, worker, link, admission, presence).await;
     session.greet();
-    session.serve().await
+    let result = session.serve().await;
+    if let Err(Error::Ended(how)) = &result {
+        let message = how.message(&session.client);
+        encode::error(&mut session.outbox, &message);
+        // It may be gone already, or not listen.
+        let _ = tokio::time::timeout(FAREWELL, session.flush()).await;
+    }
+    result
 }

@@ -6,7 +6,6 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -19,8 +18,9 @@ use crate::backend::sqlite::{Canceller, Link};
 use crate::config::Limits;
 use crate::gate::cancel::{Cancel, Registration};
 use crate::gate::hooks::Admission;
+use crate::gate::roster::Presence;
 use crate::gate::{Arrival, Error, Worker};
-use crate::model::{Client, SessionFacts, UserMessage};
+use crate::model::{Client, SessionFacts, TransactionState, UserMessage};
 use crate::wire::postgres::frame::{self, client};
 use crate::wire::postgres::{self, encode};
 
@@ -33,6 +33,7 @@ const AHEAD_BYTES_MAX: usize = 64 * 1024;
 pub(super) struct Session<S> {
     pub worker: Rc<Worker>,
     pub id: u64,
+    pub presence: Rc<Presence>,
     pub client: Arc<Client>,
     pub limits: Limits,
     pub stream: S,
@@ -79,13 +80,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         worker: Rc<Worker>,
         link: Link,
         admission: Admission,
+        presence: Rc<Presence>,
     ) -> Session<S> {
         let settings = Settings::new(&arrival.client, &arrival.parameters);
         arrival
             .registration
             .attach(Arc::new(Stop(link.canceller())));
         let mut session = Session {
-            id: worker.sessions.fetch_add(1, Ordering::Relaxed),
+            id: presence.id(),
+            presence,
             limits: worker.config.load().limits.clone(),
             worker,
             client: arrival.client,
@@ -120,6 +123,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     pub(super) fn ready(&mut self) {
         self.facts.transaction = self.transaction.state();
+        if self.facts.transaction == TransactionState::Idle {
+            self.presence.transaction_ended();
+            self.presence.prepared.set(self.statements.len());
+        }
         encode::ready(&mut self.outbox, self.facts.transaction.byte());
     }
 
@@ -132,12 +139,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Facts for the policies follow the settings.
     pub(super) fn note_settings(&mut self) {
         let before = std::mem::take(&mut self.facts);
+        let application: Arc<str> = self
+            .settings
+            .get("application_name")
+            .unwrap_or_default()
+            .into();
+        self.presence.calls_itself(&application);
         self.facts = SessionFacts {
-            application: self
-                .settings
-                .get("application_name")
-                .unwrap_or_default()
-                .into(),
+            application,
             role: self.client.user.clone(),
             search_path: Some(Arc::from([Arc::from("public")])),
             transaction: before.transaction,
@@ -149,7 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Handles messages until the client leaves or the gate shuts down.
     pub(super) async fn serve(&mut self) -> Result<(), Error> {
-        let mut drain = self.worker.drain.clone();
+        let (mut drain, presence) = (self.worker.drain.clone(), self.presence.clone());
         loop {
             let idle = self.is_idle();
             if idle && self.admission.is_outdated() {
@@ -168,13 +177,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                             Err(error) => return Err(Error::ClientGone(error)),
                         },
                         _ = drain.wait_for(|on| *on), if idle => return self.goodbye().await,
+                        how = presence.ended() => return Err(Error::Ended(how)),
+                        how = presence.leaving(), if idle => return Err(Error::Ended(how)),
                         () = self.admission.outdated(), if idle => {}
                     }
                     continue;
                 }
                 Err(error) => return self.broken(error).await,
             };
+            if idle && self.presence.brake.is_held() {
+                self.hold().await?;
+            }
             let message = self.inbox.split_to(size);
+            self.presence.received(size);
             let (tag, body) = (message[0], message[frame::HEADER..].to_vec());
             if tag == client::TERMINATE {
                 return Ok(());
@@ -194,6 +209,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Between transactions, with nothing unfinished: the session may end here.
     fn is_idle(&self) -> bool {
         self.transaction.is_idle() && self.portals.is_empty() && !self.discard
+    }
+
+    /// Waits while the database is paused.
+    async fn hold(&mut self) -> Result<(), Error> {
+        self.flush().await?;
+        let presence = self.presence.clone();
+        let _waiting = presence.waits();
+        self.attend(presence.brake.pass()).await
     }
 
     /// The policies have changed: the client may have lost its welcome.
@@ -236,6 +259,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.outbox.is_empty() {
             return Ok(());
         }
+        self.presence.sent(self.outbox.len());
         write(&mut self.stream, &mut self.outbox).await
     }
 
@@ -243,9 +267,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// sends ahead is kept, up to a bound.
     pub(super) async fn attend<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Error> {
         let mut work = std::pin::pin!(work);
+        let presence = self.presence.clone();
         loop {
             tokio::select! {
                 biased;
+                how = presence.ended() => return Err(Error::Ended(how)),
                 done = &mut work => return Ok(done),
                 read = self.stream.read_buf(&mut self.inbox), if self.inbox.len() < AHEAD_BYTES_MAX => match read {
                     Ok(0) => return Err(Error::ClientGone(io::ErrorKind::UnexpectedEof.into())),

@@ -60,6 +60,7 @@ impl House {
             Arc::new(Rates::new()),
             Arc::default(),
             drain,
+            Arc::default(),
         );
         let engine = Engine::open(Options::new(None)).unwrap();
         Rc::new(House {
@@ -81,6 +82,7 @@ impl House {
             far.write_all(b"R\0\0\0\x08\0\0\0\0").await.unwrap();
             let arrival = Arrival {
                 stream: far,
+                ends: Default::default(),
                 inbox: BytesMut::new(),
                 client: Arc::new(Client {
                     user: "ada".into(),

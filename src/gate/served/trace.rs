@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::line::Stop;
 use super::session::Session;
+use crate::gate::roster::Presence;
 use crate::gate::{Error, Worker};
 use crate::model::refusal::Disguise;
 use crate::model::{Client, Refusal, Statement, UserFacing, UserMessage, Verdict};
@@ -20,6 +21,8 @@ pub(super) struct Trace {
     worker: Rc<Worker>,
     client: Arc<Client>,
     session: u64,
+    presence: Rc<Presence>,
+    started: Instant,
     simple: bool,
     text: Arc<str>,
     pub statement: Option<Arc<Statement>>,
@@ -49,6 +52,9 @@ impl Trace {
         sqlstate: Option<&str>,
     ) {
         self.written = true;
+        if outcome != telemetry::Outcome::Refused {
+            self.presence.ran(self.started, Instant::now());
+        }
         self.worker.recorder.record(&Record {
             session: self.session,
             client: &self.client,
@@ -111,6 +117,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             worker: self.worker.clone(),
             client: self.client.clone(),
             session: self.id,
+            presence: self.presence.clone(),
+            started: Instant::now(),
             simple,
             text: text.clone(),
             statement: statement.cloned(),

@@ -129,6 +129,13 @@ impl<IO> TlsStream<IO> {
         certificate::tls_server_end_point(self.session.peer_certificates()?.first()?)
     }
 
+    /// Version and cipher as agreed, such as `TLSv1.3/TLS13_AES_256_GCM_SHA384`.
+    pub fn description(&self) -> Option<String> {
+        let version = format!("{:?}", self.session.protocol_version()?).replace("v1_", "v1.");
+        let suite = self.session.negotiated_cipher_suite()?.suite();
+        Some(format!("{version}/{suite:?}"))
+    }
+
     /// Whether nothing is left to read, to write or to say. Text that is here
     /// already and was not read came unasked: not for the next owner.
     pub fn is_settled(&self) -> bool {

@@ -87,6 +87,15 @@ impl Answer {
         values
     }
 
+    /// Names of a RowDescription.
+    pub fn column_names(&self) -> Vec<String> {
+        let columns = self.columns();
+        let names = columns
+            .split(", ")
+            .filter_map(|column| column.split(' ').next());
+        names.map(str::to_owned).collect()
+    }
+
     fn columns(&self) -> String {
         let mut at = 2;
         let mut columns = Vec::new();

@@ -210,6 +210,13 @@ impl Gate {
         self.child.id()
     }
 
+    /// Sends a signal by its name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let arguments = [format!("-{name}"), self.id().to_string()];
+        let sent = Command::new("kill").args(arguments).status();
+        assert!(sent.expect("kill runs").success(), "SIG{name}");
+    }
+
     /// Waits for the process to end by itself.
     pub fn wait(&mut self, patience: Duration) -> Option<std::process::ExitStatus> {
         let deadline = Instant::now() + patience;

@@ -1,6 +1,7 @@
 //! Keeping house beside the workers: links made ready before anybody asks, and
 //! those closed that nobody has used for long.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -63,7 +64,7 @@ impl LinkPool {
 
     /// Makes what is missing.
     async fn fill(self: &Arc<Self>, key: &LinkKey, target: &Target) -> Result<(), Error> {
-        while self.places.open_of(key) < self.settings().min {
+        while self.places.open_of(key) < self.settings().min && !self.held.load(Ordering::Relaxed) {
             let Some(place) = self.places.try_open(key) else {
                 return Ok(());
             };

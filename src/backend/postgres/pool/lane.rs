@@ -291,6 +291,16 @@ impl Lane {
         }
     }
 
+    /// Links that wait here, and for how long, as of the last tick.
+    pub fn idle_cards(&self) -> Vec<(u64, Duration)> {
+        let idle = self.idle.borrow();
+        let card = |one: &Idle| {
+            let age = self.now.get().saturating_duration_since(one.since);
+            Some((one.loan.card()?.id, age))
+        };
+        idle.iter().filter_map(card).collect()
+    }
+
     /// Whether a link goes because of its age; one at a time does.
     fn is_old(&self, loan: &Loan) -> bool {
         let age = self

@@ -15,14 +15,16 @@
 //!
 //! Read [`LinkPool::take`] first, then [`Lane::acquire`].
 
+mod cards;
 mod keep;
 mod lane;
 mod pace;
 mod places;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
@@ -33,6 +35,8 @@ use super::hosts::Hosts;
 use super::link::{About, Link};
 use super::login::Target;
 use crate::config::Pool;
+pub use cards::Card;
+use cards::Cards;
 pub use lane::Lane;
 use pace::Pace;
 pub use places::Figures;
@@ -66,6 +70,10 @@ pub struct Cap {
 pub struct LinkPool {
     settings: ArcSwap<Pool>,
     places: Arc<Places>,
+    /// The links that exist.
+    cards: Cards,
+    /// Nothing is opened beforehand.
+    held: AtomicBool,
     /// Rings when somebody begins to wait: lanes with idle links give them up.
     bell: Notify,
     /// Grows when links that exist may not be right any more.
@@ -100,6 +108,8 @@ impl LinkPool {
     pub fn new(settings: Pool, hosts: Arc<Hosts>) -> Arc<LinkPool> {
         Arc::new(LinkPool {
             places: Places::new(&settings),
+            cards: Cards::default(),
+            held: AtomicBool::new(false),
             settings: ArcSwap::from_pointee(settings),
             bell: Notify::new(),
             epoch: AtomicU64::new(0),
@@ -199,6 +209,9 @@ impl LinkPool {
     /// A new link.
     async fn connect(self: &Arc<Self>, mut place: Place, target: &Target) -> Result<Loan, Error> {
         place.epoch = self.epoch.load(Ordering::Relaxed);
+        // A link that was here before is gone.
+        place.card = None;
+        let _opening = self.cards.opening();
         let link = self
             .pace
             .attempt(login(target, &place.key.parameters))
@@ -208,6 +221,9 @@ impl LinkPool {
             let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
             logins.insert(place.key.clone(), link.handle.clone());
         }
+        let (user, ends) = (place.key.user.clone(), link.socket.ends());
+        let card = self.cards.issue(user, ends, link.handle.pid, place.epoch);
+        place.card = Some(card);
         Ok(Loan {
             link: Box::new(link),
             place,
@@ -234,6 +250,31 @@ impl LinkPool {
     /// Sessions that wait for a link.
     pub fn waiting(&self) -> usize {
         self.places.waiting()
+    }
+
+    /// The links that exist, whoever holds them.
+    pub fn cards(&self) -> Vec<Arc<Card>> {
+        self.cards.all()
+    }
+
+    /// Logins that are going on.
+    pub fn opening(&self) -> usize {
+        self.cards.being_opened()
+    }
+
+    /// Links closed so far, and how long they had lived altogether.
+    pub fn closed(&self) -> (u64, Duration) {
+        self.cards.closed()
+    }
+
+    /// Whether the link with this card is closed as soon as it is free.
+    pub fn is_closing(&self, card: &Card) -> bool {
+        card.epoch != self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// Opens nothing beforehand while it is held; sessions ask their own brake.
+    pub fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::Relaxed);
     }
 
     /// What each kind of link has.
@@ -296,6 +337,11 @@ impl Drop for LinkPool {
 }
 
 impl Loan {
+    /// What others may know of the link.
+    pub fn card(&self) -> Option<&Card> {
+        self.place.card.as_deref()
+    }
+
     /// Gives the link back after a reset. The link must be idle and in sync.
     pub async fn give_back(self) {
         let Loan { link, place, pool } = self;

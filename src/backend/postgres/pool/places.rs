@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::super::link::IdleLink;
-use super::LinkKey;
+use super::{Card, LinkKey};
 use crate::config::Pool;
 
 /// The right of one link to exist; given back when this drops.
@@ -25,6 +25,8 @@ pub(super) struct Place {
     pub(super) epoch: u64,
     /// Where the link leads; none: it is still to be opened.
     pub(super) address: Option<Arc<str>>,
+    /// What others may know of the link; none before it is open.
+    pub(super) card: Option<Arc<Card>>,
 }
 
 /// A link that no worker owns.
@@ -319,6 +321,7 @@ impl Places {
                 state.occupy(key);
                 place.key = key.clone();
                 place.address = None;
+                place.card = None;
                 Some((Given::Place(place), Some(link)))
             }
         }
@@ -331,6 +334,7 @@ impl Places {
             key: key.clone(),
             epoch: 0,
             address: None,
+            card: None,
         }
     }
 }

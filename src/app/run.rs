@@ -1,0 +1,184 @@
+//! From the first client to the last: opening the doors, and closing them in order.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::reload::{self, Reloading, Trigger, Watch};
+use super::shutdown::{Phase, Shutdown};
+use super::steer::Steer;
+use super::{App, AppError, doors, signal, workers};
+use crate::config::Endpoint;
+use crate::console::{Console, Plant};
+use crate::gate::roster::{Mailbox, Orders, mailbox};
+use crate::policy::Policies;
+use crate::telemetry::{Event, Recorder};
+
+impl App {
+    /// Serves until `shutdown` says so and everybody has left. Blocks: not for async callers.
+    pub fn serve(self, shutdown: &Shutdown) -> Result<(), AppError> {
+        self.run(shutdown, |_| ())
+    }
+
+    /// Serves until a signal ends it; `docs/console.md` says what each means. Blocks.
+    pub fn serve_until_signal(self) -> Result<(), AppError> {
+        let shutdown = Shutdown::new();
+        let handle = self.side.handle().clone();
+        self.run(&shutdown, |listener| {
+            handle.spawn(signal::obey(listener));
+        })
+    }
+
+    fn run(
+        mut self,
+        shutdown: &Shutdown,
+        started: impl FnOnce(signal::Listener),
+    ) -> Result<(), AppError> {
+        let count = workers::count(self.shared.config.load().workers);
+        let (mailboxes, orders): (Vec<Mailbox>, Vec<Orders>) =
+            std::iter::repeat_with(mailbox).take(count).unzip();
+        let mailboxes: Arc<[Mailbox]> = mailboxes.into();
+        let watch = self.watch(&mailboxes)?;
+        let trigger = watch.as_ref().map(Watch::trigger);
+        let (closing, closed) = watch::channel(false);
+        let console = self.console(shutdown, &mailboxes, trigger.clone(), closed.clone());
+        self.side.spawn(console.clone().keep_averages());
+        let (handovers, threads) =
+            workers::start(&self.shared, &console, orders).map_err(AppError::Thread)?;
+        let accepting: Vec<_> = std::mem::take(&mut self.acceptors)
+            .into_iter()
+            .map(|acceptor| {
+                let admit = doors::admit(&self.shared.doors, &self.shared.telemetry);
+                self.side
+                    .spawn(acceptor.run(handovers.clone(), admit, closed.clone()))
+            })
+            .collect();
+        drop(handovers);
+        let upkeep = self.side.spawn_blocking({
+            let (policies, telemetry, closed) = (
+                self.shared.policies.clone(),
+                self.shared.telemetry.clone(),
+                closed,
+            );
+            move || upkeep(&policies, &telemetry.recorder(), &closed)
+        });
+        self.readiness.listening();
+        let addresses: Vec<String> = self.addresses.iter().map(Endpoint::to_string).collect();
+        tracing::info!(addresses = addresses.join(", "), "the gate is open");
+        started(signal::Listener {
+            shutdown: shutdown.clone(),
+            trigger,
+            console,
+        });
+
+        self.side.block_on(shutdown.reached(Phase::Closing));
+        self.readiness.draining();
+        tracing::info!("closing: no new clients");
+        let _ = closing.send(true);
+        self.side.block_on(async {
+            for door in accepting {
+                let _ = door.await;
+            }
+        });
+        let _ = self.side.block_on(upkeep);
+        let patience = self.shared.config.load().limits.drain_timeout;
+        self.side
+            .block_on(leave(&threads, shutdown, Phase::Draining, patience));
+        tracing::info!("draining: clients leave when their transactions have ended");
+        // A reload must not swap anything any more.
+        drop(watch);
+        let _ = self.drain.send(true);
+        self.side
+            .block_on(leave(&threads, shutdown, Phase::Now, patience));
+        let _ = self.stop.send(true);
+        for thread in threads {
+            // A worker that panicked has said so in the log.
+            let _ = thread.join();
+        }
+        tracing::info!("the gate is closed");
+        drop(self.admin);
+        self.side.shutdown_timeout(Duration::from_secs(2));
+        Ok(())
+    }
+
+    fn console(
+        &self,
+        shutdown: &Shutdown,
+        workers: &Arc<[Mailbox]>,
+        trigger: Option<Trigger>,
+        closing: watch::Receiver<bool>,
+    ) -> Arc<Console> {
+        let shared = &self.shared;
+        Console::new(Plant {
+            config: shared.config.clone(),
+            policies: shared.policies.clone(),
+            telemetry: shared.telemetry.clone(),
+            backends: shared.backends.clone(),
+            brakes: shared.brakes.clone(),
+            workers: workers.clone(),
+            connected: shared.clients.clone(),
+            closing,
+            control: Arc::new(Steer {
+                shutdown: shutdown.clone(),
+                board: self.board.clone(),
+                trigger,
+            }),
+        })
+    }
+
+    fn watch(&self, workers: &Arc<[Mailbox]>) -> Result<Option<Watch>, AppError> {
+        let config = self.shared.config.load_full();
+        if !self.options.watch || config.path.is_none() {
+            return Ok(None);
+        }
+        let (databases, readiness) = (self.databases.clone(), self.readiness.clone());
+        let reloading = Reloading {
+            config: self.shared.config.clone(),
+            policies: self.shared.policies.clone(),
+            board: self.board.clone(),
+            doors: self.shared.doors.clone(),
+            directories: self.shared.directories.clone(),
+            telemetry: self.shared.telemetry.clone(),
+            databases,
+            readiness,
+            workers: workers.clone(),
+            side: self.side.handle().clone(),
+        };
+        let watch = Watch::start(reload::files(&config), move || {
+            let recorder = reloading.telemetry.recorder();
+            move || reloading.attempt(&recorder)
+        });
+        watch.map(Some).map_err(AppError::Thread)
+    }
+}
+
+/// Records what policies did wrong beside the path of statements.
+fn upkeep(policies: &Policies, recorder: &Recorder, closed: &watch::Receiver<bool>) {
+    while !*closed.borrow() {
+        for (policy, fault) in policies.take_faults() {
+            recorder.emit(&Event::PolicyFault {
+                policy: &policy,
+                fault: fault.kind.name(),
+                message: &fault.message,
+                incident: None,
+            });
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Returns when all workers have ended, when stopping has come to `phase`, or patience has ended.
+async fn leave(threads: &[JoinHandle<()>], shutdown: &Shutdown, phase: Phase, patience: Duration) {
+    let ended = async {
+        while !threads.iter().all(JoinHandle::is_finished) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        () = ended => {}
+        () = shutdown.reached(phase) => {}
+        () = tokio::time::sleep(patience) => {}
+    }
+}
