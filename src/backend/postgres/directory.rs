@@ -58,6 +58,8 @@ pub struct Directory {
     target: Target,
     settings: AuthQuery,
     side: Handle,
+    /// Names remembered.
+    most: usize,
     table: Mutex<Table>,
     link: tokio::sync::Mutex<Option<Link>>,
 }
@@ -88,6 +90,7 @@ impl Directory {
             },
             settings,
             side,
+            most: NAMES_MAX,
             table: Mutex::default(),
             link: tokio::sync::Mutex::default(),
         })
@@ -146,7 +149,7 @@ impl Directory {
             return Err(Unavailable);
         }
         self.make_room(&mut table);
-        if table.names.len() >= NAMES_MAX {
+        if table.names.len() >= self.most {
             return Err(Unavailable);
         }
         let (sender, receiver) = watch::channel(None);
@@ -163,11 +166,22 @@ impl Directory {
         Ok(Entry::Asking(receiver))
     }
 
+    /// Forgets what is old; then, under pressure, names that nobody has: whoever
+    /// asks for ten thousand of them must not keep others out; then everything
+    /// that can be asked again.
     fn make_room(&self, table: &mut Table) {
-        if table.names.len() >= NAMES_MAX {
-            let cache = self.settings.cache;
+        let cache = self.settings.cache;
+        let fresh = |since: &Instant| since.elapsed() < cache;
+        for keep in [
+            (|_, fresh| fresh) as fn(bool, bool) -> bool,
+            |found, fresh| found && fresh,
+            |_, _| false,
+        ] {
+            if table.names.len() < self.most {
+                return;
+            }
             table.names.retain(|_, entry| match entry {
-                Entry::Known { since, .. } => since.elapsed() < cache,
+                Entry::Known { found, since } => keep(found.is_some(), fresh(since)),
                 Entry::Asking(asking) => asking.has_changed().is_ok(),
             });
         }
@@ -290,4 +304,54 @@ fn read_row(body: &[u8], name: &str) -> Result<Option<Found>, Error> {
         .filter(|text| !text.is_empty())
         .map(Secret::new);
     Ok(Some(Found { secret }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ActAs;
+
+    #[tokio::test]
+    async fn names_that_nobody_has_do_not_keep_others_out() {
+        let target = Target {
+            hosts: crate::backend::postgres::hosts::Hosts::new(&Default::default()),
+            database: "d".into(),
+            user: "u".into(),
+            password: None,
+            proof: None,
+            connect_query: None,
+            timeout: Duration::from_secs(1),
+            cancel_timeout: Duration::from_secs(1),
+            lifetime: Duration::from_secs(60),
+            tls: None,
+        };
+        let settings = AuthQuery {
+            user: None,
+            database: None,
+            query: "SELECT $1, 'x'".into(),
+            cache: Duration::from_secs(3600),
+            timeout: Duration::from_secs(1),
+            act_as: ActAs::Itself,
+        };
+        let directory = Directory {
+            target,
+            settings,
+            side: Handle::current(),
+            most: 3,
+            table: Mutex::default(),
+            link: tokio::sync::Mutex::default(),
+        };
+        let known = || Some(Arc::new(Found { secret: None }));
+        for (name, found) in [("ann", known()), ("nobody", None), ("no one", None)] {
+            directory.settle(name.into(), &Ok(found));
+        }
+        directory.make_room(&mut directory.table());
+        let left: Vec<Arc<str>> = directory.table().names.keys().cloned().collect();
+        assert_eq!(left, [Arc::from("ann")]);
+        for name in ["bob", "cid"] {
+            directory.settle(name.into(), &Ok(known()));
+        }
+        directory.make_room(&mut directory.table());
+        assert!(directory.table().names.is_empty(), "all can be asked again");
+    }
 }

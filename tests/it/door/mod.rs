@@ -1,6 +1,7 @@
 //! Who comes in by a door, from where, and how it proves who it is.
 
 mod attempts;
+mod hostile;
 mod import;
 mod lists;
 mod lookup;
