@@ -98,6 +98,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let Some((tag, size)) = header else {
                 return Ok(None);
             };
+            if !client::is_known(tag) {
+                // Not waited for: its length is as unknown as its meaning.
+                let broken = crate::wire::postgres::Error::Malformed(char::from(tag));
+                return Err(Error::Client(broken));
+            }
             if tag == client::COPY_DATA && self.copy_in {
                 // Streams: a message of a gigabyte needs no gigabyte here.
                 self.client_skip = size;
@@ -196,7 +201,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         (fenced
             && matches!(
                 tag,
-                client::QUERY | client::PARSE | client::BIND | client::EXECUTE
+                client::QUERY
+                    | client::PARSE
+                    | client::BIND
+                    | client::EXECUTE
+                    | client::FUNCTION_CALL
             ))
             || self.watched > 0
                 && (self.queue.ends_with_ready() || !matches!(tag, client::SYNC | client::FLUSH))
@@ -237,18 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             client::FLUSH => Ok(Took::Forward),
             client::SYNC => Ok(self.on_sync()),
             client::TERMINATE => Ok(Took::Done),
-            client::FUNCTION_CALL => {
-                let refusal = Refusal::gate(
-                    "function-call",
-                    sqlstate::NOT_SUPPORTED,
-                    "function calls by protocol message are not supported by the gate",
-                )
-                .hint("Call the function in a select statement instead.");
-                let incident = self.incident();
-                self.record_refusal("", None, &refusal, None, false, true, &incident);
-                self.refuse_query(refuse::message(&refusal, &incident));
-                Ok(Took::Done)
-            }
+            client::FUNCTION_CALL => self.on_function_call(size),
             other => Err(Error::Client(crate::wire::postgres::Error::Malformed(
                 char::from(other),
             ))),

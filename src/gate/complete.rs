@@ -146,6 +146,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
+    /// FunctionCallResponse: it has a length of its own and passes unread.
+    pub(super) fn on_function_result(&mut self) -> Fate {
+        if let Some(Expected::Query(run)) = self.queue.front() {
+            let mut run = std::mem::replace(run, Box::new(Run::nothing(true)));
+            self.after_statement(&run, true);
+            self.record(&run, None, None, telemetry::Outcome::Allowed);
+            run.advance();
+            if let Some(Expected::Query(slot)) = self.queue.front() {
+                *slot = run;
+            }
+        }
+        Fate::Relay
+    }
+
     /// ReadyForQuery.
     pub(super) fn on_ready(&mut self, status: u8) -> Fate {
         let popped = self.queue.pop();

@@ -138,15 +138,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 // What took the name away may still be skipped.
                 return Ok(Took::Wait);
             }
-            let text = if bind.statement.is_empty() {
-                "unnamed prepared statement does not exist".to_owned()
-            } else {
-                format!(
-                    "prepared statement \"{}\" does not exist",
-                    String::from_utf8_lossy(bind.statement)
-                )
-            };
-            self.refuse_unknown("26000", text);
+            let name: Box<[u8]> = bind.statement.into();
+            self.refuse_no_statement(&name);
             return Ok(Took::Done);
         };
         let name: Box<[u8]> = bind.portal.into();
@@ -263,6 +256,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if let Some(prepared) = known.as_ref().filter(|_| !self.home.is_shared()) {
             self.ready_on_link(&name, prepared);
         }
+        if !portal && known.is_none() && self.home.is_shared() {
+            // The server may know the name: as somebody else's, or as one of the gate's.
+            if self.queue.is_pending(&name) {
+                return Ok(Took::Wait);
+            }
+            self.refuse_no_statement(&name);
+            return Ok(Took::Done);
+        }
         let Some(prepared) = known.filter(|_| self.home.is_shared()) else {
             self.queue.push(Expected::Describe);
             return Ok(Took::Forward);
@@ -325,9 +326,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Ok(Took::Done);
         }
         if statement.facts.handle.is_some()
-            && let Some(text) = self.prepares_taken_name(std::slice::from_ref(&statement))
+            && let Some((code, text)) = self.misuses_name(std::slice::from_ref(&statement))
         {
-            self.refuse_unknown("42P05", text);
+            self.refuse_unknown(code, text);
             return Ok(Took::Done);
         }
         self.note_sent(&statement);

@@ -6,7 +6,7 @@
 //! leave the byte mover; only those that need work before or after take the
 //! slow way, where the code reads from top to bottom.
 //!
-//! Which file holds what: from the client `client`, `query`, `extended`; from
+//! Which file holds what: from the client `client`, `query`, `extended`, `function`; from
 //! the server `server`, `complete`; around a statement `held`, `string`, `plan`,
 //! `own`, `refuse`; what is known `names`, `state`, `settings`, `known`, `permit`;
 //! links `begin`, `home`, `wait`, `lease`, `leave`, `prepared`, `source`; time `clock`,
@@ -25,6 +25,7 @@ mod complete;
 pub mod crowd;
 mod expected;
 mod extended;
+mod function;
 mod held;
 mod home;
 pub mod hooks;

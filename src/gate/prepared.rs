@@ -238,19 +238,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// PREPARE of a name that the client has given by Parse: the server knows
-    /// other names and cannot say this itself.
-    pub(super) fn prepares_taken_name(&self, statements: &[Arc<Statement>]) -> Option<String> {
-        let [statement] = statements else {
+    /// SQL that names a prepared statement as the server must not be asked to
+    /// understand it, and the error the server would give if it knew the
+    /// client's names: PREPARE of a name that Parse has taken, and any use of a
+    /// name that the gate gives, on whose statements clients have no claim.
+    pub(super) fn misuses_name(
+        &self,
+        statements: &[Arc<Statement>],
+    ) -> Option<(&'static str, String)> {
+        if !self.home.is_shared() {
             return None;
-        };
-        let Some(Handle::Prepare(name, _)) = &statement.facts.handle else {
-            return None;
-        };
-        let taken = self.names.prepared(name.as_bytes());
-        taken
-            .is_some_and(|taken| taken.shared.is_some())
-            .then(|| format!("prepared statement \"{name}\" already exists"))
+        }
+        statements.iter().find_map(|statement| {
+            let (name, prepares) = match statement.facts.handle.as_ref()? {
+                Handle::Prepare(name, _) => (name, true),
+                Handle::Execute(name) | Handle::Deallocate(Some(name)) => (name, false),
+                _ => return None,
+            };
+            let known = self.names.prepared(name.as_bytes());
+            let parsed = known.is_some_and(|known| known.shared.is_some());
+            let reserved = name.starts_with(PREFIX);
+            let exists = format!("prepared statement \"{name}\" already exists");
+            let missing = format!("prepared statement \"{name}\" does not exist");
+            match prepares {
+                true if parsed && statements.len() == 1 => Some(("42P05", exists)),
+                true if reserved => Some(("42P05", exists)),
+                false if reserved && !parsed => Some(("26000", missing)),
+                _ => None,
+            }
+        })
     }
 
     /// The link no longer knows it, or never came to know it.

@@ -13,11 +13,16 @@ use super::line::{Decided, Needs};
 use super::refuse;
 use super::session::Session;
 use crate::model::facts::{Control, Handle};
-use crate::model::{Kind, Refusal, Statement, TransactionState, refusal::sqlstate};
+use crate::model::{
+    Analysis, BindValue, Kind, Refusal, Statement, TransactionState, refusal::sqlstate,
+};
 use crate::policy::{Permit, Refused};
 use crate::safety::limit::CountPlan;
 use crate::wire::postgres::frame::HEADER;
 use crate::wire::postgres::message;
+
+/// The statements of a string with their permits, and what those need.
+pub(super) type Allowed = (Rc<[(Arc<Statement>, Permit)]>, Vec<Rc<Needs>>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn on_query(&mut self, size: usize) -> Result<Took, Error> {
@@ -60,8 +65,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Ok(Took::Done);
             }
         }
-        if let Some(text) = self.prepares_taken_name(&analysis.statements) {
-            self.refuse_query(refuse::plain("42P05", text));
+        if let Some((code, text)) = self.misuses_name(&analysis.statements) {
+            self.refuse_query(refuse::plain(code, text));
             return Ok(Took::Done);
         }
         self.write_notices(statements.iter().map(|(_, permit)| permit));
@@ -173,10 +178,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Permits and needs of a whole string; none: it is refused.
-    pub(super) fn decide_string(
+    pub(super) fn decide_string(&mut self, analysis: &Analysis) -> Option<Allowed> {
+        self.decide_string_with(analysis, &[])
+    }
+
+    /// The same with values for its parameters.
+    pub(super) fn decide_string_with(
         &mut self,
-        analysis: &crate::model::Analysis,
-    ) -> Option<(Rc<[(Arc<Statement>, Permit)]>, Vec<Rc<Needs>>)> {
+        analysis: &Analysis,
+        values: &[BindValue],
+    ) -> Option<Allowed> {
         let set = self.policies();
         let mut list = Vec::with_capacity(analysis.statements.len());
         let mut needs = Vec::with_capacity(analysis.statements.len());
@@ -185,7 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let names = several.then(|| self.names.clone());
         let mut refusal = None;
         for statement in &analysis.statements {
-            let refused = match self.decide(&set, analysis, statement, Some(&[])) {
+            let refused = match self.decide(&set, analysis, statement, Some(values)) {
                 Decided::Permit(permit) => {
                     needs.push(self.needs(statement, &permit));
                     list.push((statement.clone(), permit));

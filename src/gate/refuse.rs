@@ -92,6 +92,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.queue.push(Expected::RefusalQuery(error));
     }
 
+    /// A prepared statement that is not there.
+    pub(super) fn refuse_no_statement(&mut self, name: &[u8]) {
+        let text = if name.is_empty() {
+            "unnamed prepared statement does not exist".to_owned()
+        } else {
+            let name = String::from_utf8_lossy(name);
+            format!("prepared statement \"{name}\" does not exist")
+        };
+        self.refuse_unknown("26000", text);
+    }
+
     /// An error in the server's own words, for a name that is not there.
     pub(super) fn refuse_unknown(&mut self, code: &'static str, text: String) {
         self.refuse_pipelined(plain(code, text));

@@ -55,11 +55,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let Some((tag, size)) = header else {
                 break None;
             };
-            let streams = matches!(tag, server::DATA_ROW | server::COPY_DATA) && !self.is_own();
+            let streams = matches!(
+                tag,
+                server::DATA_ROW | server::COPY_DATA | server::FUNCTION_RESULT
+            ) && !self.is_own();
             if !streams && have < size {
                 break None;
             }
-            let fate = if streams {
+            let fate = if tag == server::FUNCTION_RESULT {
+                self.on_function_result()
+            } else if streams {
                 self.on_row(tag, size)
             } else {
                 self.on_frame(tag, at, size)?

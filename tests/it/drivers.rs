@@ -349,3 +349,65 @@ fn psql_copies_from_standard_input_and_fetches_in_pieces() {
         "{out}\n{errors}"
     );
 }
+
+#[test]
+fn psql_stores_and_reads_large_objects() {
+    if psql_is_missing() {
+        return;
+    }
+    let Some(database) = fresh_database() else {
+        return;
+    };
+    database.prepare(SETUP);
+    // libpq does it with FunctionCall, over several messages of one transaction.
+    let gate = Gate::start_pooled(&database, "mode = \"transaction\", max = 2", RULES, |_| {});
+    let folder = tempfile::tempdir().expect("a folder");
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    let bytes: Vec<u8> = (0..300_000_u32).map(|i| (i * 7 % 251) as u8).collect();
+    std::fs::write(&from, &bytes).expect("a file");
+    let import = format!("\\lo_import '{}'", from.display());
+    let export = format!("\\lo_export :LASTOID '{}'", to.display());
+    let script = ["-c", &import, "-c", &export, "-c", "\\lo_unlink :LASTOID"];
+    let (out, errors) = psql(&gate, &script);
+    assert!(out.contains("lo_unlink"), "{out}{errors}");
+    assert!(std::fs::read(&to).expect("a file") == bytes, "other bytes");
+}
+
+#[test]
+fn pg_dump_dumps_large_objects_through_the_gate() {
+    let Some(database) = fresh_database() else {
+        return;
+    };
+    database.prepare(SETUP);
+    database.prepare("SELECT lo_from_bytea(0, 'kept in the dump'::bytea)");
+    let gate = Gate::start_pooled(&database, "mode = \"transaction\", max = 2", "", |_| {});
+    let port = gate.address.port().to_string();
+    let dump = Command::new("pg_dump")
+        .args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port,
+            "-U",
+            "app",
+            "-d",
+            DATABASE,
+            "--blobs",
+        ])
+        .output();
+    let Ok(dump) = dump else {
+        eprintln!("pg_dump is not installed");
+        return;
+    };
+    let (out, errors) = (
+        String::from_utf8_lossy(&dump.stdout),
+        String::from_utf8_lossy(&dump.stderr),
+    );
+    assert!(dump.status.success(), "{errors}");
+    let hex: String = b"kept in the dump"
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
+    assert!(out.contains(&hex), "{out}");
+    assert!(out.contains("COPY public.users"), "{out}");
+}

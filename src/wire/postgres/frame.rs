@@ -35,6 +35,25 @@ pub mod client {
     pub const SYNC: u8 = b'S';
     /// Terminate.
     pub const TERMINATE: u8 = b'X';
+
+    /// Whether clients send such messages once they have logged in.
+    pub fn is_known(tag: u8) -> bool {
+        matches!(
+            tag,
+            BIND | CLOSE
+                | COPY_DATA
+                | COPY_DONE
+                | COPY_FAIL
+                | DESCRIBE
+                | EXECUTE
+                | FLUSH
+                | FUNCTION_CALL
+                | PARSE
+                | QUERY
+                | SYNC
+                | TERMINATE
+        )
+    }
 }
 
 /// Type bytes sent by servers.
@@ -65,6 +84,8 @@ pub mod server {
     pub const EMPTY_QUERY: u8 = b'I';
     /// ErrorResponse.
     pub const ERROR: u8 = b'E';
+    /// FunctionCallResponse.
+    pub const FUNCTION_RESULT: u8 = b'V';
     /// NoData.
     pub const NO_DATA: u8 = b'n';
     /// NoticeResponse.

@@ -128,6 +128,30 @@ pub fn bind(body: &[u8]) -> Result<Bind<'_>, Error> {
     })
 }
 
+/// FunctionCall, its values copied out.
+#[derive(Debug, PartialEq, Eq)]
+pub struct FunctionCall {
+    /// Number of the function.
+    pub function: u32,
+    /// Its arguments.
+    pub values: Vec<Value>,
+}
+
+/// Reads a FunctionCall.
+pub fn function_call(body: &[u8]) -> Result<FunctionCall, Error> {
+    let (number, rest) = body.split_first_chunk::<4>().ok_or(Error::Malformed('F'))?;
+    // Formats and arguments stand as in a Bind.
+    let arguments = Bind {
+        portal: b"",
+        statement: b"",
+        rest,
+    };
+    Ok(FunctionCall {
+        function: u32::from_be_bytes(*number),
+        values: arguments.values()?,
+    })
+}
+
 /// One bind value as it stands in the message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Value {

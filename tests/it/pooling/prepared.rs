@@ -154,3 +154,40 @@ fn a_statement_prepared_anew_means_the_new_definitions() {
     );
     assert_eq!(row(&one.lines(&execute("b", ""))), "1 | 2");
 }
+
+#[test]
+fn nobody_sees_or_uses_a_statement_of_somebody_else() {
+    let Some(scene) = Scene::new(1, "") else {
+        return;
+    };
+    let mut victim = scene.client();
+    victim.lines("P - select 'x'::text as secret_of_the_victim\nB - -\nE -\nS");
+    victim.lines(&prepare("s", "select 'y'::text as another_secret"));
+    victim.lines(&execute("s", ""));
+    let named = "select name from pg_prepared_statements where name like 'portcullis%'";
+    let name = victim.rows(named)[0][0].clone().expect("a name");
+    let mut stranger = scene.client();
+    for script in [
+        "D S -\nS".to_owned(),
+        format!("D S {name}\nS"),
+        format!("B - {name}\nE -\nS"),
+        format!("Q execute {name}"),
+        format!("Q deallocate {name}"),
+        format!("Q explain execute {name}"),
+        format!("P - execute {name}\nB - -\nE -\nS"),
+    ] {
+        let told = stranger.lines(&script);
+        assert!(
+            told.iter().any(|line| line.contains("26000")),
+            "{script}: {told:?}"
+        );
+        assert!(
+            !told.iter().any(|line| line.contains("secret")),
+            "{script}: {told:?}"
+        );
+    }
+    let taken = stranger.lines(&format!("Q prepare {name} as select 1"));
+    assert!(taken[0].contains("42P05"), "{taken:?}");
+    stranger.lines(&format!("C S {name}\nS"));
+    assert_eq!(row(&victim.lines(&execute("s", ""))), "y");
+}
