@@ -9,6 +9,7 @@ mod backends;
 mod directories;
 mod doors;
 pub mod errors;
+mod manager;
 mod policies;
 pub mod reload;
 mod rights;
@@ -107,6 +108,7 @@ pub struct App {
     board: Arc<Board>,
     admin: Option<Admin>,
     options: Options,
+    manager: manager::Manager,
 }
 
 impl App {
@@ -211,6 +213,7 @@ impl App {
             board,
             admin,
             options,
+            manager: manager::Manager::default(),
         })
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::manager::Manager;
 use super::reload::{self, Reloading, Trigger, Watch};
 use super::shutdown::{Phase, Shutdown};
 use super::steer::Steer;
@@ -23,7 +24,8 @@ impl App {
     }
 
     /// Serves until a signal ends it; `docs/console.md` says what each means. Blocks.
-    pub fn serve_until_signal(self) -> Result<(), AppError> {
+    pub fn serve_until_signal(mut self) -> Result<(), AppError> {
+        self.manager = Manager::from_environment();
         let shutdown = Shutdown::new();
         let handle = self.side.handle().clone();
         self.run(&shutdown, |listener| {
@@ -45,6 +47,8 @@ impl App {
         let (closing, closed) = watch::channel(false);
         let console = self.console(shutdown, &mailboxes, trigger.clone(), closed.clone());
         self.side.spawn(console.clone().keep_averages());
+        self.side
+            .spawn(self.manager.clone().show_life(mailboxes.clone()));
         let (handovers, threads) =
             workers::start(&self.shared, &console, orders).map_err(AppError::Thread)?;
         let accepting: Vec<_> = std::mem::take(&mut self.acceptors)
@@ -66,7 +70,9 @@ impl App {
         });
         self.readiness.listening();
         let addresses: Vec<String> = self.addresses.iter().map(Endpoint::to_string).collect();
-        tracing::info!(addresses = addresses.join(", "), "the gate is open");
+        let addresses = addresses.join(", ");
+        tracing::info!(addresses, "the gate is open");
+        self.manager.ready(&format!("open on {addresses}"));
         started(signal::Listener {
             shutdown: shutdown.clone(),
             trigger,
@@ -76,6 +82,7 @@ impl App {
         self.side.block_on(shutdown.reached(Phase::Closing));
         self.readiness.draining();
         tracing::info!("closing: no new clients");
+        self.manager.stopping("waiting for clients to leave");
         let _ = closing.send(true);
         self.side.block_on(async {
             for door in accepting {
@@ -146,9 +153,19 @@ impl App {
             workers: workers.clone(),
             side: self.side.handle().clone(),
         };
+        let manager = self.manager.clone();
         let watch = Watch::start(reload::files(&config), move || {
             let recorder = reloading.telemetry.recorder();
-            move || reloading.attempt(&recorder)
+            move || {
+                manager.reloading();
+                let files = reloading.attempt(&recorder);
+                let error = reloading.board.last_error();
+                manager.ready(match error {
+                    None => "open",
+                    Some(_) => "open; the new configuration is wrong and was not taken",
+                });
+                files
+            }
         });
         watch.map(Some).map_err(AppError::Thread)
     }

@@ -3,6 +3,7 @@
 mod commands;
 mod drivers;
 mod holding;
+mod service;
 mod shapes;
 mod stopping;
 

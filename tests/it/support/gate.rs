@@ -66,7 +66,21 @@ impl Gate {
         Gate::launch(head, rules, prepare)
     }
 
+    /// Like [`Gate::start_with`], with something in its environment.
+    pub fn start_in(head: &str, rules: &str, environment: &[(&str, &str)]) -> Gate {
+        Gate::launch_in(head, rules, environment, |_| {})
+    }
+
     fn launch(head: &str, rules: &str, prepare: impl FnOnce(&Path)) -> Gate {
+        Gate::launch_in(head, rules, &[], prepare)
+    }
+
+    fn launch_in(
+        head: &str,
+        rules: &str,
+        environment: &[(&str, &str)],
+        prepare: impl FnOnce(&Path),
+    ) -> Gate {
         let folder = tempfile::tempdir().expect("a temporary folder");
         prepare(folder.path());
         let (address, admin) = (free_address(), free_address());
@@ -84,6 +98,7 @@ impl Gate {
         let log = std::fs::File::create(folder.path().join("log")).expect("a log file");
         let child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
             .args(["run", "--config"])
+            .envs(environment.iter().copied())
             .arg(&file)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
