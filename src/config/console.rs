@@ -86,11 +86,15 @@ pub(super) fn read(
             .unwrap_or(default.stats_period)
             .max(Duration::from_secs(1)),
     };
-    for database in databases {
-        if console.answers_to(&database.name) {
+    let called = |database: &Arc<Database>| {
+        let mut names = database.aliases.clone();
+        names.push(database.name.clone());
+        names
+    };
+    for name in databases.iter().flat_map(called) {
+        if console.answers_to(&name) {
             let message = format!(
-                "a database is called `{}`, and under that name clients find the console",
-                database.name
+                "a database is called `{name}`, and under that name clients find the console"
             );
             let hint = "rename the database, or leave `admins` and `readers` empty";
             table.problems.error(table.span(), message, hint);

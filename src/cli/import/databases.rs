@@ -47,19 +47,14 @@ pub(super) fn write(ini: &Ini, people: &People, out: &mut String, report: &mut R
 }
 
 fn backend(entry: &Entry<'_>, people: &People, out: &mut String, report: &mut Report) {
-    let mut host = entry.get("host").unwrap_or("/var/run/postgresql");
-    if let Some((first, _)) = host.split_once(',') {
-        let what = format!("{}: host = {host}", entry.name);
-        report.unmapped(what, "only the first host was taken over");
-        host = first;
-    }
+    let hosts = entry.get("host").unwrap_or("/var/run/postgresql");
     if entry.get("host").is_none() {
         report.adapted(format!(
-            "{}: no host is named; the server's Unix socket is looked for in {host}",
+            "{}: no host is named; the server's Unix socket is looked for in {hosts}",
             entry.name
         ));
     }
-    let port = entry.get("port").unwrap_or("5432");
+    let ports: Vec<&str> = entry.get("port").unwrap_or("5432").split(',').collect();
     let database = entry.get("dbname").unwrap_or(match entry.name {
         "*" => "postgres",
         name => name,
@@ -70,16 +65,30 @@ fn backend(entry: &Entry<'_>, people: &People, out: &mut String, report: &mut Re
         .or(people.auth_user.as_deref())
         .or_else(somebody);
     let user = user.unwrap_or("postgres");
-    let place = match host.contains(':') {
-        true => format!("[{host}]"),
-        false if host.starts_with('/') => escaped(host),
-        false => host.to_owned(),
+    let hosts: Vec<&str> = hosts.split(',').map(str::trim).collect();
+    let place = |(at, host): (usize, &&str)| {
+        // One port is for all of them.
+        let port = ports
+            .get(at)
+            .or(ports.first())
+            .map_or("5432", |port| port.trim());
+        match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false if host.starts_with('/') => format!("{}:{port}", escaped(host)),
+            false => format!("{host}:{port}"),
+        }
     };
-    let url = format!(
-        "postgres://{}@{place}:{port}/{}",
+    let places: Vec<String> = hosts.iter().enumerate().map(place).collect();
+    let mut url = format!(
+        "postgres://{}@{}/{}",
         escaped(user),
+        places.join(","),
         escaped(database)
     );
+    // Turn by turn there, by lot here: both spread the load.
+    if hosts.len() > 1 && entry.get("load_balance_hosts") != Some("disable") {
+        url.push_str("?load_balance_hosts=random");
+    }
     let _ = writeln!(out, "backend = {}", quoted(&url));
     let known = people.password_of(user);
     if let Some(password) = entry.get("password").or(known) {
@@ -267,6 +276,7 @@ fn left(entry: &Entry<'_>, report: &mut Report) {
         "auth_user",
         "auth_query",
         "auth_dbname",
+        "load_balance_hosts",
     ];
     for (key, value) in &entry.pairs {
         let why = match &**key {

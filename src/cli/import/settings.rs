@@ -161,12 +161,6 @@ pub(super) fn top(ini: &Ini, out: &mut String, report: &mut Report) {
             None => report.unmapped(format!("{key} = {value}"), "unknown to this import"),
         }
     }
-    for key in ["admin_users", "stats_users"] {
-        if let Some(names) = ini.get("pgbouncer", key) {
-            let advice = "say in the new file who may use the console";
-            report.unmapped(format!("{key} = {names}"), advice);
-        }
-    }
     for (peer, _) in ini.section("peers") {
         report.unmapped(format!("peer {peer}"), "there are no peers");
     }
@@ -255,6 +249,26 @@ fn tls(ini: &Ini, report: &mut Report) -> Option<String> {
     Some(tls + " }")
 }
 
+/// Who may use the console.
+fn console(ini: &Ini, out: &mut String) {
+    let names = |key| {
+        let text = ini.get("pgbouncer", key).unwrap_or_default();
+        let names = text.split(',').map(str::trim);
+        names.filter(|name| !name.is_empty()).collect::<Vec<_>>()
+    };
+    let (admins, stats) = (names("admin_users"), names("stats_users"));
+    if admins.is_empty() && stats.is_empty() {
+        return;
+    }
+    out.push_str("[console]\n");
+    for (key, names) in [("admins", admins), ("readers", stats)] {
+        if !names.is_empty() {
+            let _ = writeln!(out, "{key} = {}", list(names));
+        }
+    }
+    out.push('\n');
+}
+
 /// Bounds and logging.
 pub(super) fn rest(ini: &Ini, out: &mut String, report: &mut Report) {
     let clients = ini.number("max_client_conn", 100).max(1);
@@ -266,6 +280,7 @@ pub(super) fn rest(ini: &Ini, out: &mut String, report: &mut Report) {
         _ => report.adapted("client_login_timeout is off: the gate's own limit of 10s holds"),
     }
     out.push('\n');
+    console(ini, out);
     if ini.number("verbose", 0) > 0 {
         out.push_str("[log]\nlevel = \"debug\"\n\n");
     }

@@ -72,7 +72,7 @@ where
     let called = database.as_ref().map_or(wanted, |database| &*database.name);
     let rule = method::rule(config, channel, name, called)?;
     let attempt = door.attempts.attempt(&config.limits, channel.address, name);
-    let known = Known::find(door, called, name, &attempt).await?;
+    let known = Known::find(door, called, name, &attempt, console).await?;
     // Elsewhere it is nobody: same questions, same answer.
     let user = known.user.as_deref();
     let user = user.filter(|user| user.access.lets_in(channel.address));

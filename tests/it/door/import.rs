@@ -64,7 +64,8 @@ client_tls_ca_file = ca.crt
 server_tls_sslmode = require
 dns_max_ttl = 15
 tcp_keepalive = 1
-admin_users = admin
+admin_users = app
+stats_users = plain, batch
 a_setting_of_tomorrow = 1
 
 [users]
@@ -111,7 +112,7 @@ fn a_realistic_file_is_taken_over_and_what_is_not_is_told() {
         "clients_max = 5000\nlogin_timeout = \"30s\"",
         "name = \"shop\"\nbackend = \"postgres://lookup@10.1.2.3:5433/shop_production\"",
         "connect_query = \"SELECT 'x'\"",
-        "backend = \"postgres://reporter@replica.internal:5432/shop\"",
+        "backend = \"postgres://reporter@replica.internal:5432,other.internal:5432/shop?load_balance_hosts=random\"",
         "password = \"it's; secret\"",
         "name = \"odd name\"\nbackend = \"postgres://lookup@%2Fvar%2Frun%2Fpostgresql:5432/odd%20name\"",
         "name = \"*\"",
@@ -122,6 +123,7 @@ fn a_realistic_file_is_taken_over_and_what_is_not_is_told() {
         "round_robin = true, prepared_max = 100",
         "timeouts = { idle_transaction = \"60s\" }",
         "tls = { mode = \"require\" }",
+        "[console]\nadmins = [\"app\"]\nreaders = [\"plain\", \"batch\"]",
         "name = \"batch\"\npassword = \"SCRAM-SHA-256$",
         "pool = { mode = \"session\", max = 3 }\ntimeouts = { query = \"900s\" }",
         "password = \"open \\\"sesame\\\"\"\nauth = \"md5\"",
@@ -134,9 +136,7 @@ fn a_realistic_file_is_taken_over_and_what_is_not_is_told() {
         "server_reset_query",
         "dns_max_ttl = 15",
         "tcp_keepalive",
-        "admin_users = admin",
         "a_setting_of_tomorrow = 1: unknown",
-        "other.internal",
         "timezone = UTC",
         "[users] ghost",
         "reports: min_pool_size",

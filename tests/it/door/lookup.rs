@@ -282,6 +282,31 @@ fn a_verifier_in_the_file_is_enough_to_log_in_to_the_server_too() {
 }
 
 #[test]
+fn nobody_becomes_an_operator_of_the_gate_by_a_role_of_the_server() {
+    let Some(database) = fresh_database() else {
+        return;
+    };
+    let ann = role(&database, "ann", "");
+    let head = format!(
+        "[[database]]\nname = \"*\"\nbackend = \"{}\"\n\n\
+         [[user]]\nname = \"own\"\npassword = \"x\"\n\n{ASK}\n\
+         [console]\nadmins = [\"own\", \"{ann}\"]\n",
+        database.url()
+    );
+    let gate = Gate::start_with(&head, "");
+    let come = |user: &str, password: &str, wanted: &str| {
+        let login = Login::new(user, wanted).password(password);
+        Raw::try_login(gate.address, &login).map_err(|error| error.code().to_owned())
+    };
+    assert!(come("own", "x", "pgbouncer").is_ok());
+    assert!(come(&ann, "first", &database.name).is_ok());
+    assert_eq!(
+        come(&ann, "first", "pgbouncer").err(),
+        Some("28P01".to_owned())
+    );
+}
+
+#[test]
 fn a_user_of_the_file_is_never_looked_up() {
     let Some(database) = fresh_database() else {
         return;
