@@ -62,7 +62,7 @@ where
             &presence.brake,
             &notice,
         );
-        attend(stream, inbox, &presence, &notice, link).await
+        attend(stream, inbox, &presence, &notice, Box::pin(link)).await
     };
     let found = match found {
         Err(Error::Ended(how)) => {
@@ -94,21 +94,21 @@ where
         let _ = source.catalog.fresh(FIRST_CATALOG_WAIT).await;
     }
     let mut session = Session::new(arrival, worker, source.catalog.clone(), first, presence);
-    let begun = session.begin().await;
+    let begun = Box::pin(session.begin()).await;
     if session.unsafe_encoding && begun.is_ok() {
         session.outbox.clear();
         let message =
             UserMessage::fatal("0A000", "this client_encoding is not supported by the gate")
                 .hint("Connect with client_encoding set to UTF8.");
         encode::error(&mut session.outbox, &message);
-        return session.leave(Ok(())).await;
+        return Box::pin(session.leave(Ok(()))).await;
     }
     let result = match begun {
         Ok(true) => session.run(admission).await,
         Ok(false) => Ok(()),
         Err(error) => Err(error),
     };
-    session.leave(result).await
+    Box::pin(session.leave(result)).await
 }
 
 /// Waits for the first link, which may take long while the database is paused;

@@ -223,11 +223,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             });
             match step.await? {
                 Step::Job(job) => self.do_job(*job).await?,
-                Step::Overflow => self.stop_statement().await?,
+                Step::Overflow => Box::pin(self.stop_statement()).await?,
                 Step::Acquire => self.acquire().await?,
-                Step::Tidy => self.tidy().await?,
+                Step::Tidy => Box::pin(self.tidy()).await?,
                 Step::Settled => {}
-                Step::Overdue(kind) => self.on_overdue(kind).await?,
+                Step::Overdue(kind) => Box::pin(self.on_overdue(kind)).await?,
                 Step::Drained if self.draining => return Err(Error::Draining),
                 Step::Drained if let Some(how) = self.presence.ending() => {
                     return Err(Error::Ended(how));

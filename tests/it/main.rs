@@ -8,6 +8,7 @@
 mod catalog;
 mod config;
 mod console;
+mod crowds;
 mod differential_cases;
 mod differential_pipelines;
 mod door;
@@ -23,8 +24,10 @@ mod refusals;
 mod reload;
 mod returned;
 mod serving;
+mod soak;
 mod sqlite;
 mod startup;
+mod streaming;
 mod support;
 mod tidy;
 mod timeouts;

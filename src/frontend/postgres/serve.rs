@@ -47,7 +47,7 @@ pub async fn connection(
         refused(&worker, peer, "address");
         return None;
     }
-    let welcomed = welcome(&door, socket, peer, deadline);
+    let welcomed = Box::pin(welcome(&door, socket, peer, deadline));
     let arrival = match timeout_at(deadline + FAREWELL, welcomed).await {
         Ok(Ok(Welcome::Arrived(arrival))) => arrival,
         Ok(Ok(Welcome::Visiting(visit))) => return Some(visit),

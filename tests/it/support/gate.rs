@@ -220,6 +220,24 @@ impl Gate {
             .sum()
     }
 
+    /// Resident memory now, in kB.
+    pub fn resident(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most resident memory it ever had, in kB.
+    pub fn peak(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, what: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()));
+        let status = status.expect("a process that lives");
+        let line = status.lines().find_map(|line| line.strip_prefix(what));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        number.expect("a number of kB")
+    }
+
     /// Process id, for signals.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -285,6 +285,11 @@ impl Raw {
         self.send_bytes(&message);
     }
 
+    /// Sends bytes as they are, if the peer still reads.
+    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
     /// Sends bytes as they are.
     pub fn send_bytes(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the peer reads");

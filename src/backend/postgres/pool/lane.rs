@@ -181,7 +181,7 @@ impl Lane {
         let loan = match self.try_idle().await {
             Some(loan) => loan,
             None => match self.pool.places.try_take(&self.key) {
-                Some(given) => self.pool.open(given, &self.target()).await?,
+                Some(given) => Box::pin(self.pool.open(given, &self.target())).await?,
                 None => self.wait().await?,
             },
         };
@@ -220,7 +220,7 @@ impl Lane {
                     }
                 }
                 given = seat.filled() => {
-                    return self.pool.open(given, &self.target()).await;
+                    return Box::pin(self.pool.open(given, &self.target())).await;
                 }
                 () = &mut press => {}
             }

@@ -153,7 +153,8 @@ impl LinkPool {
                 }
             }
         };
-        self.open(given, target).await
+        // Opening is rare and large: sessions that wait for nothing must not carry it.
+        Box::pin(self.open(given, target)).await
     }
 
     /// Waits until the reserve is for this one, and says so.
