@@ -36,7 +36,7 @@ pub use shutdown::{Phase, Shutdown};
 
 use crate::admin::{Admin, Readiness, Sources};
 use crate::config::{Config, Diagnostic, Endpoint};
-use crate::net::Acceptor;
+use crate::net::{Acceptor, Held};
 use crate::policy::Policies;
 use crate::safety::rate::Rates;
 use crate::telemetry::Telemetry;
@@ -260,15 +260,21 @@ fn policies_or_refusal(
 
 fn bind(config: &Config, side: &Runtime) -> Result<Vec<Acceptor>, AppError> {
     let _inside = side.enter();
-    config
-        .listen
-        .iter()
-        .enumerate()
+    let mut held = Held::from_environment();
+    let doors = config.listen.iter().enumerate();
+    let acceptors = doors
         .map(|(number, door)| {
-            Acceptor::bind(&door.address, number).map_err(|source| AppError::Listen {
+            Acceptor::bind(&door.address, number, &mut held).map_err(|source| AppError::Listen {
                 address: door.address.clone(),
                 source,
             })
         })
-        .collect()
+        .collect::<Result<_, _>>()?;
+    for address in held.left() {
+        tracing::warn!(
+            address,
+            "the service manager holds a socket that no [[listen]] names"
+        );
+    }
+    Ok(acceptors)
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::Held;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
 
@@ -107,14 +108,24 @@ pub struct Acceptor {
 }
 
 #[derive(Debug)]
-enum Listener {
+pub(super) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
 impl Acceptor {
     /// Binds now, so that a port that is taken is an error at start.
-    pub fn bind(address: &Endpoint, door: usize) -> io::Result<Acceptor> {
+    /// A socket that the service manager holds for this address is used as it is:
+    /// whoever knocks while one gate follows another waits in its backlog.
+    pub fn bind(address: &Endpoint, door: usize, held: &mut Held) -> io::Result<Acceptor> {
+        if let Some(listener) = held.take(address) {
+            return Ok(Acceptor {
+                listener: listener?,
+                address: address.clone(),
+                door,
+                _file: None,
+            });
+        }
         let (listener, address, file) = match address {
             Endpoint::Tcp(address) => {
                 let listener = tcp(*address)?;

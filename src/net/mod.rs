@@ -7,10 +7,12 @@
 
 pub mod accept;
 mod ends;
+mod held;
 pub mod socket;
 pub mod tls;
 pub mod unix;
 
 pub use accept::{Acceptor, Handover};
 pub use ends::Ends;
+pub use held::Held;
 pub use socket::Socket;

@@ -22,6 +22,7 @@ mod limits;
 mod pooling;
 mod refusals;
 mod reload;
+mod restart;
 mod returned;
 mod serving;
 mod soak;
