@@ -66,6 +66,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 .hint("Call the function in a select statement instead."),
             ));
         };
+        if self.own_block {
+            return Ok(self.refuse_call(
+                Refusal::gate(
+                    "function-call",
+                    sqlstate::NOT_SUPPORTED,
+                    "a function cannot be called inside an unfinished pipeline",
+                )
+                .hint("Send Sync before the call."),
+            ));
+        }
         let (analysis, analyzed) = self.analyze(select(name, types.len()).as_bytes());
         let values: Vec<BindValue> = call
             .values

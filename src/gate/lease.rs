@@ -23,7 +23,7 @@ use crate::model::{Effects, Facts, Kind, Statement, TransactionState};
 use crate::wire::postgres::encode;
 
 /// Everything code can leave in a server session, except prepared statements.
-const CLEAN: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; CLOSE ALL; UNLISTEN *; \
+const CLEAN: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; \
                      SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {

@@ -21,6 +21,10 @@ use crate::safety::limit::CountPlan;
 use crate::wire::postgres::frame::HEADER;
 use crate::wire::postgres::message;
 
+/// NoticeResponse: there is no transaction in progress.
+const NO_TRANSACTION: &[u8] =
+    b"N\0\0\0\x43SWARNING\0VWARNING\0C25P01\0Mthere is no transaction in progress\0\0";
+
 /// The statements of a string with their permits, and what those need.
 pub(super) type Allowed = (Rc<[(Arc<Statement>, Permit)]>, Vec<Rc<Needs>>);
 
@@ -69,6 +73,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.refuse_query(refuse::plain(code, text));
             return Ok(Took::Done);
         }
+        let doomed = statements.len() == 1 && self.is_doomed(&statements[0].0);
+        if let [(statement, _)] = &statements[..] {
+            self.hand_over_block(&statement.facts.control);
+        }
         self.write_notices(statements.iter().map(|(_, permit)| permit));
         let returned = needs.iter().any(|need| need.limits.returned.is_some());
         let planned = |(at, need): (usize, &Rc<Needs>)| {
@@ -85,10 +93,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             _ => None,
         };
-        let doomed = statements.len() == 1 && self.is_doomed(&statements[0].0);
-        let free =
-            (doomed || counted.is_some() || needs.iter().all(|need| need.is_free_when_planned()))
-                && needs.iter().enumerate().all(planned);
+        // What stands before it in the pipeline is committed with the string.
+        let free = !self.own_block
+            && (doomed
+                || counted.is_some()
+                || needs.iter().all(|need| need.is_free_when_planned()))
+            && needs.iter().enumerate().all(planned);
         let renamed = self.renamed(&analysis.text, &analysis.statements);
         // Rows of one read-only statement can be counted while they pass; a
         // string of several must not commit what stands behind the offender.
@@ -134,6 +144,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             needs,
             spent,
         })))
+    }
+
+    /// The client takes over, or ends, the block that the gate opened in its pipeline.
+    fn hand_over_block(&mut self, control: &Option<Control>) {
+        let Some(control) = control else { return };
+        if !std::mem::take(&mut self.own_block) {
+            return;
+        }
+        if matches!(control, Control::Commit(_) | Control::Rollback(_)) {
+            // The server would say so if it knew no block.
+            self.queue.push(Expected::Given(NO_TRANSACTION, None));
+        }
     }
 
     /// DECLARE outside a transaction is an error (25P01), and the gate's own block

@@ -88,6 +88,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Refuses a Query or FunctionCall with these bytes.
     pub(super) fn refuse_query(&mut self, error: Rc<BytesMut>) {
+        if std::mem::take(&mut self.own_block) {
+            // What stands before it in the pipeline goes as well, as with any error.
+            self.write_simple("ROLLBACK");
+        }
         encode::query(&mut self.up, "portcullis refused this statement");
         self.queue.push(Expected::RefusalQuery(error));
     }

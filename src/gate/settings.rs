@@ -19,9 +19,12 @@ enum Change {
     Set(Arc<str>),
     /// RESET or SET … TO DEFAULT.
     Reset(Arc<str>),
-    /// RESET ALL or DISCARD ALL.
-    ResetAll,
+    /// RESET ALL, which leaves the role (GUC_NO_RESET_ALL), or DISCARD ALL, which does not.
+    ResetAll { role: bool },
 }
+
+/// The setting that RESET ALL leaves as it is.
+const ROLE: &str = "role";
 
 /// See the head of this file.
 #[derive(Debug, Default)]
@@ -65,7 +68,9 @@ impl Settings {
         for setting in lasting.filter(|setting| !passes(&setting.name)) {
             let resets = matches!(facts.kind, Kind::Reset | Kind::Discard);
             let change = match (&*setting.name, &setting.value) {
-                ("*", _) if resets => Change::ResetAll,
+                ("*", _) if resets => Change::ResetAll {
+                    role: facts.kind == Kind::Discard,
+                },
                 // The seed cannot be read back.
                 ("*" | "session_authorization" | "seed", _) => {
                     known = false;
@@ -112,7 +117,7 @@ impl Settings {
         for change in &self.committed {
             match change {
                 Change::Set(name) if !names.contains(name) => names.push(name.clone()),
-                Change::ResetAll => names.clear(),
+                Change::ResetAll { role } => names.retain(|name| !role && &**name == ROLE),
                 _ => {}
             }
         }
@@ -159,9 +164,12 @@ impl Settings {
                         None => wanted.remove(&name),
                     };
                 }
-                Change::ResetAll => {
-                    on_link.clear();
+                Change::ResetAll { role } => {
+                    let stays = |name: &Arc<str>| !role && &**name == ROLE;
+                    on_link.retain(|name, _| stays(name));
+                    let kept = wanted.remove(ROLE).filter(|_| !role);
                     wanted = (*self.startup).clone();
+                    wanted.extend(kept.map(|role| (Arc::from(ROLE), role)));
                 }
             }
         }
@@ -312,5 +320,30 @@ mod tests {
         let on_link = settings.settle(&map(&[("a", "other"), ("b", "x")]), &[], &[]);
         assert_eq!(on_link, map(&[]));
         assert_eq!(settings.wanted(), &map(&[("a", "start")]));
+    }
+
+    #[test]
+    fn reset_all_leaves_the_role_and_discard_all_does_not() {
+        for (kind, left) in [
+            (Kind::Reset, map(&[("role", "r")])),
+            (Kind::Discard, map(&[])),
+        ] {
+            let mut settings = Settings::default();
+            settings.note(&set("role"));
+            settings.note(&set("a"));
+            let mut facts = Facts::empty(kind);
+            facts.settings.push(crate::model::Setting {
+                name: "*".into(),
+                value: None,
+                local: false,
+            });
+            settings.note(&facts);
+            settings.end(true);
+            let names = settings.names();
+            assert_eq!(names.len(), left.len(), "{kind:?}");
+            let on_link = settings.settle(&map(&[]), &names, &[Some(Arc::from("r"))]);
+            assert_eq!(on_link, left, "{kind:?}");
+            assert_eq!(settings.wanted(), &left, "{kind:?}");
+        }
     }
 }

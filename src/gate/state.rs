@@ -8,7 +8,7 @@ use super::expected::Run;
 use super::session::Session;
 use crate::backend::postgres::login::parse_search_path;
 use crate::model::facts::{Control, Handle};
-use crate::model::{Effects, Facts, Kind, Setting, Statement, TransactionState};
+use crate::model::{Effects, Facts, Kind, Statement, TransactionState};
 
 /// Encodings in which a byte of a character can be an ASCII byte: a quote that
 /// the server sees inside a character would end a string for the gate.
@@ -101,7 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         }
         if let Some(target) = &target {
-            self.note_settings(&target.facts.settings);
+            self.note_settings(&target.facts);
         }
         let plain = Effects::READS | Effects::WRITES;
         if plain.contains(facts.effects)
@@ -116,7 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         {
             cursor.rows.set(cursor.rows.get() + run.rows);
         }
-        self.note_settings(&facts.settings);
+        self.note_settings(facts);
         if !complete {
             return;
         }
@@ -162,9 +162,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    fn note_settings(&mut self, settings: &[Setting]) {
-        self.plain_settings &= settings.is_empty();
-        for setting in settings {
+    fn note_settings(&mut self, facts: &Facts) {
+        self.plain_settings &= facts.settings.is_empty();
+        for setting in &facts.settings {
             match &*setting.name {
                 "search_path" => {
                     // A local value ends with the transaction: from then on it is unknown.
@@ -172,6 +172,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         (Some(value), false) => parse_search_path(value, &self.facts.role),
                         _ => None,
                     };
+                }
+                // RESET ALL, or a name that code has put together: any of them.
+                "*" => {
+                    let login = self.loan.as_ref().map(|loan| &loan.link.handle);
+                    let back = login
+                        .filter(|login| facts.kind == Kind::Reset && login.role == self.facts.role);
+                    self.facts.search_path = back.and_then(|login| login.search_path.clone());
+                    self.facts.settings.clear();
                 }
                 "role" | "session_authorization" => {
                     self.facts.role = setting.value.clone().unwrap_or_else(|| Arc::from(""));

@@ -52,6 +52,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             .any(|needs| !matches!(needs.limits.changed, CountPlan::Nothing));
         let returned = needs.iter().any(|needs| needs.limits.returned.is_some());
         let passes = !counted
+            && !self.own_block
             && (!returned || (needs.len() == 1 && needs[0].limits.read_only && self.executed == 0));
         if passes || self.facts.transaction == TransactionState::Failed {
             self.queue.push(Expected::Query(Box::new(run)));
@@ -108,8 +109,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         mut run: Run,
         mut count: Count,
     ) -> Result<(), Error> {
-        let own = !self.in_block;
-        if own {
+        // A block that the gate opened in the pipeline ends with the string.
+        let adopted = std::mem::take(&mut self.own_block);
+        let own = adopted || !self.in_block;
+        if !self.in_block {
             self.write_simple("BEGIN");
         }
         if let Some(query) = count.query() {

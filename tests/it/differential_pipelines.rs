@@ -121,3 +121,33 @@ fn a_failure_inside_copy_leaves_client_and_server_in_step() {
         ),
     ]);
 }
+
+#[test]
+fn a_query_commits_what_stands_before_it_in_the_pipeline() {
+    compare(&[
+        (
+            "a counted change, then a setting",
+            "P u update item set name = 'x' || name where id = 3\nB - u\nE -\nQ set work_mem = '5MB'\n---\nQ select name from item where id = 3\nQ show work_mem",
+        ),
+        (
+            "a change of code, then a setting",
+            "P - do $$begin update item set name = 'x' || name where id = 4; end$$\nB - -\nE -\nQ set work_mem = '5MB'\n---\nQ select name from item where id = 4",
+        ),
+        (
+            "a change of code, then a change",
+            "P - do $$begin update item set name = 'x' || name where id = 5; end$$\nB - -\nE -\nQ update item set name = 'y' || name where id = 5\n---\nQ select name from item where id = 5",
+        ),
+        (
+            "a change of code, then an error",
+            "P - do $$begin update item set name = 'x' || name where id = 6; end$$\nB - -\nE -\nQ select 1/0\n---\nQ select name from item where id = 6",
+        ),
+        (
+            "a change of code, then a block",
+            "P - do $$begin update item set name = 'x' || name where id = 7; end$$\nB - -\nE -\nH\n--- 0\nQ rollback\n---\nQ select name from item where id = 7",
+        ),
+        (
+            "a setting, then a counted change",
+            "P - set work_mem = '6MB'\nB - -\nE -\nQ update item set name = 'z' || name where id = 8\n---\nQ show work_mem",
+        ),
+    ]);
+}

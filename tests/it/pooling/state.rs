@@ -387,3 +387,37 @@ fn what_the_gate_resets_behind_code_is_not_told_to_the_client() {
     assert_eq!(one.value("show standard_conforming_strings"), "off");
     assert_eq!(one.value("show intervalstyle"), "iso_8601");
 }
+
+#[test]
+fn a_role_that_reset_all_leaves_does_not_reach_the_next_client() {
+    let Some(scene) = Scene::new(1, "") else {
+        return;
+    };
+    scene
+        .database
+        .admin()
+        .lines("Q CREATE ROLE left_behind; GRANT left_behind TO app");
+    for script in [
+        "Q set role left_behind\nQ reset all",
+        "Q set role left_behind; reset all",
+        "Q begin\nQ set role left_behind\nQ reset all\nQ commit",
+        "P - set role left_behind\nB - -\nE -\nS\n---\nP - reset all\nB - -\nE -\nS",
+        "Q select set_config('role', 'left_behind', false)\nQ reset all",
+    ] {
+        let mut one = scene.client();
+        one.lines(script);
+        assert_eq!(one.value("select current_user"), "left_behind", "{script}");
+        let mut next = scene.client();
+        assert_eq!(next.value("select current_user"), "app", "{script}");
+        // While the first is still there, and when it has gone.
+        assert_eq!(one.value("select current_user"), "left_behind", "{script}");
+        drop(one);
+        assert_eq!(next.value("select current_user"), "app", "{script}");
+        assert_eq!(
+            scene.client().value("select current_user"),
+            "app",
+            "{script}"
+        );
+    }
+    scene.database.admin().lines("Q DROP ROLE left_behind");
+}
