@@ -329,8 +329,15 @@ mod tests {
             (Kind::Discard, map(&[])),
         ] {
             let mut settings = Settings::default();
-            settings.note(&set("role"));
-            settings.note(&set("a"));
+            for name in ["role", "a"] {
+                let mut facts = Facts::empty(Kind::Set);
+                facts.settings.push(crate::model::Setting {
+                    name: name.into(),
+                    value: None,
+                    local: false,
+                });
+                settings.note(&facts);
+            }
             let mut facts = Facts::empty(kind);
             facts.settings.push(crate::model::Setting {
                 name: "*".into(),
