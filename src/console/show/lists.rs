@@ -135,7 +135,7 @@ pub(super) fn databases(console: &Console, picture: &Picture, table: &mut Table)
             load_balance(database).into(),
             database.pool.max.into(),
             behind.map_or(0, |one| one.links).into(),
-            Value::Number(0),
+            database.pool.clients_max.unwrap_or(0).into(),
             clients.into(),
             brake.is_held().into(),
             brake.is_disabled().into(),
@@ -163,14 +163,17 @@ pub(super) fn users(console: &Console, picture: &Picture, table: &mut Table) {
     names.extend(picture.clients.iter().map(|one| one.client.user.clone()));
     for name in names {
         let is = |one: &ClientView| one.client.user == name;
+        let user = config.users.iter().find(|one| one.name == name);
+        let pool = user.map(|one| one.pool).unwrap_or_default();
+        let size = pool.max.map_or_else(String::new, |max| max.to_string());
         table.row(vec![
             Value::from(&*name),
+            size.into(),
             "".into(),
-            "".into(),
-            Value::Null,
-            Value::Number(0),
+            pool.mode.map(mode).into(),
+            pool.max.unwrap_or(0).into(),
             picture.count(|one| is(one) && one.link.is_some()).into(),
-            Value::Number(0),
+            pool.clients_max.unwrap_or(0).into(),
             picture.count(is).into(),
         ]);
     }

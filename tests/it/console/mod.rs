@@ -414,6 +414,44 @@ fn averages_are_taken_over_the_period() {
 }
 
 #[test]
+fn what_users_and_databases_may_have_is_shown() {
+    let Some(database) = fresh_database() else {
+        return;
+    };
+    let rules = format!(
+        "{OPERATORS}\n[[user]]\nname = \"bounded\"\nauth = \"trust\"\n\
+         pool = {{ mode = \"session\", max = 3, clients_max = 4 }}\n"
+    );
+    let pool = "mode = \"transaction\", max = 5, min = 1, reserve = 2, clients_max = 90";
+    let gate = Gate::start_pooled(&database, pool, &rules, |_| {});
+    let scene = Scene { database, gate };
+    let mut ops = scene.ops();
+    let row = ops.row("SHOW USERS", "name", "bounded").expect("a row");
+    assert_eq!(
+        [
+            &*row["pool_size"],
+            &row["pool_mode"],
+            &row["max_user_client_connections"]
+        ],
+        ["3", "session", "4"]
+    );
+    let row = ops.row("SHOW USERS", "name", "app").expect("a row");
+    assert_eq!(row.get("pool_mode"), None, "the database's");
+    let row = ops.row("SHOW DATABASES", "name", DATABASE).expect("a row");
+    let columns = [
+        "pool_size",
+        "min_pool_size",
+        "reserve_pool_size",
+        "reserve_pool",
+        "max_client_connections",
+    ];
+    assert_eq!(
+        columns.map(|column| &*row[column]),
+        ["5", "1", "2", "2", "90"]
+    );
+}
+
+#[test]
 fn policies_and_limits_are_shown() {
     let Some(scene) = Scene::transaction() else {
         return;
