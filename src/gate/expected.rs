@@ -294,7 +294,15 @@ impl Queue {
         })
     }
 
-    /// The same of a portal.
+    /// Whether this name may mean again what it meant before: a message that took
+    /// that away is on its way, and behind it a Sync up to which it may be skipped.
+    pub(super) fn may_come_back(&self, name: &[u8]) -> bool {
+        let takes = |item: &Expected| matches!(item.undo(), Some(Undo::Prepared(pending, Some(_))) if **pending == *name);
+        let mut items = self.items.iter();
+        items.any(|(_, item)| takes(item)) && items.any(|(_, item)| matches!(item, Expected::Sync))
+    }
+
+    /// Whether a message that gives this portal a meaning is still to be answered.
     pub(super) fn is_pending_portal(&self, name: &[u8]) -> bool {
         self.items.iter().any(
             |(_, item)| matches!(item.undo(), Some(Undo::Portal(pending, _)) if **pending == *name),

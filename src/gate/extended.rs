@@ -28,7 +28,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let body = &self.inbox[HEADER..size];
         let parse = message::parse(body).map_err(Error::Client)?;
         let taken = !parse.name.is_empty() && self.names.prepared(parse.name).is_some();
-        if self.home.is_shared() && taken && self.queue.is_pending(parse.name) {
+        let unsure = taken && self.queue.is_pending(parse.name);
+        if self.home.is_shared() && (unsure || self.may_come_back(parse.name)) {
             // Whether the name is taken will be known when that is answered.
             return Ok(Took::Wait);
         }
@@ -133,6 +134,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn on_bind(&mut self, size: usize) -> Result<Took, Error> {
         let bind = message::bind(&self.inbox[HEADER..size]).map_err(Error::Client)?;
         add(&self.presence.tally.binds, 1);
+        if self.may_come_back(bind.statement) {
+            return Ok(Took::Wait);
+        }
         let Some(prepared) = self.names.prepared(bind.statement).cloned() else {
             if self.queue.is_pending(bind.statement) {
                 // What took the name away may still be skipped.
@@ -211,6 +215,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         encode::bind_rest(&mut self.up, &name, server, &self.inbox[from..to]);
         self.push_bind(name, Rc::new(portal));
         Ok(Took::Done)
+    }
+
+    fn may_come_back(&self, name: &[u8]) -> bool {
+        !name.is_empty() && self.home.is_shared() && self.queue.may_come_back(name)
     }
 
     /// The Bind in the inbox with the name that the link knows.

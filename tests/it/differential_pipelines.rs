@@ -66,6 +66,14 @@ fn a_name_means_what_was_said_last() {
             "P s select 1\nS\n---\nP - select 1/0\nB - -\nE -\nB p s\nS\nB p s\nE p\nS",
         ),
         (
+            "a name closed and given anew, all of it skipped, one write",
+            "P a select 2\nB - nosuch\nC S a\nP a select 3\nS\nB - a\nE -\nS",
+        ),
+        (
+            "a close that is skipped, then the name once more, one write",
+            "P a select 2\nS\nE nope\nC S a\nS\nP a select 3\nS\nB - a\nE -\nS",
+        ),
+        (
             "PREPARE of a name that Parse has taken",
             "P b select 1\nS\n---\nQ prepare b as select 2\nB - b\nE -\nS",
         ),
