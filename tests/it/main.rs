@@ -20,6 +20,7 @@ mod hooks;
 mod hosts;
 mod limits;
 mod pooling;
+mod promises;
 mod refusals;
 mod reload;
 mod restart;
