@@ -372,6 +372,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             fence: false,
             nudged: false,
             watched: 0,
+            role_moved: false,
+            role_unsure: false,
             tidying: false,
             copy_in: false,
             copy_syncs: 0,
@@ -438,6 +440,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.dirty = true;
                 super::refuse::fatal(&mut self.outbox, &body);
                 return Ok(false);
+            }
+        }
+        if self.home.is_shared() {
+            // The login's path and role are not those that the client has asked for.
+            self.note_wanted();
+            let path = self.wants.wanted().get("search_path");
+            if path.is_some_and(|path| path.contains("pg_temp")) {
+                self.pinned = Some(super::home::Pin::Temporary);
             }
         }
         for (name, value) in &self.reported {

@@ -204,6 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 client::QUERY
                     | client::PARSE
                     | client::BIND
+                    | client::DESCRIBE
                     | client::EXECUTE
                     | client::FUNCTION_CALL
             ))
@@ -258,6 +259,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Took::Slow(Box::new(Job::Sync));
         }
         self.discard = false;
+        // It may end a transaction, and with it what was set for that.
+        self.fence |= self.settings_changed || self.tainted || self.dirty;
         self.queue.push(Expected::Sync);
         Took::Forward
     }

@@ -98,6 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         let prepared = Rc::new(Prepared {
             epoch: Cell::new(self.names_epoch),
+            lexing: self.lexing(),
             shared: shared.clone(),
             statement,
             analysis,
@@ -146,6 +147,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.refuse_no_statement(&name);
             return Ok(Took::Done);
         };
+        if let Some(text) = self.reads_otherwise(&prepared) {
+            self.refuse_unknown("0A000", text);
+            return Ok(Took::Done);
+        }
         let name: Box<[u8]> = bind.portal.into();
         let mut portal = Portal {
             prepared: prepared.clone(),
@@ -261,6 +266,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let known = (!portal)
             .then(|| self.names.prepared(&name).cloned())
             .flatten();
+        if let Some(text) = known.as_ref().and_then(|known| self.reads_otherwise(known)) {
+            self.refuse_unknown("0A000", text);
+            return Ok(Took::Done);
+        }
         if let Some(prepared) = known.as_ref().filter(|_| !self.home.is_shared()) {
             self.ready_on_link(&name, prepared);
         }

@@ -215,24 +215,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// What policies and names depend on, now that it is known exactly.
-    fn note_wanted(&mut self) {
+    pub(super) fn note_wanted(&mut self) {
         let Some(loan) = self.loan.as_ref() else {
             return;
         };
         let login = &loan.link.handle;
         let wanted = self.wants.wanted();
+        // `none` is the role of the session, which need not be the login's.
         let role = match wanted.get("role") {
-            Some(role) if &**role != "none" => role.clone(),
-            _ => login.role.clone(),
+            Some(role) if &**role == "none" => Arc::from(""),
+            Some(role) => role.clone(),
+            None => login.role.clone(),
         };
         let path = match wanted.get("search_path") {
-            Some(path) => parse_search_path(path, &role),
-            None => login.search_path.clone(),
+            Some(path) => {
+                self.temporary |= path.contains("pg_temp");
+                parse_search_path(path, &role)
+            }
+            // The login's was worked out for its own role.
+            None if role == login.role => login.search_path.clone(),
+            None => None,
         };
         if self.facts.role != role || self.facts.search_path != path {
             self.facts.role = role;
             self.facts.search_path = path;
             self.facts.generation += 1;
+        }
+    }
+
+    /// Code may have changed what the client was told of: behind the cleaning it
+    /// has what it asked for itself, and else what a login finds. How text is
+    /// read depends on it, for the gate and for libpq's escaping.
+    fn tell_what_is_left(&mut self) {
+        let Some(login) = self.loan.as_ref().map(|loan| loan.link.handle.clone()) else {
+            return;
+        };
+        let wanted = self.wants.wanted().clone();
+        for (name, value) in &login.parameters {
+            let own = wanted.get(name.to_ascii_lowercase().as_str());
+            let value = own.unwrap_or(value).clone();
+            if self.note_report(name, &value) {
+                encode::parameter_status(&mut self.outbox, name, &value);
+            }
         }
     }
 
@@ -253,6 +277,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 loan.link.server.uncertain = false;
             }
         }
+        self.tell_what_is_left();
         self.dirty = false;
         self.dirty_names = false;
         self.tainted = false;
@@ -385,7 +410,7 @@ pub(super) fn pin(statement: &Statement) -> Option<Pin> {
         Kind::Prepare => Some(Pin::Prepared),
         Kind::Load => Some(Pin::Library),
         Kind::Declare if holds(&statement.normalized) => Some(Pin::HoldCursor),
-        _ if makes_temporary(facts) => Some(Pin::Temporary),
+        _ if makes_temporary(facts) || names_temporary(statement) => Some(Pin::Temporary),
         _ if locks_session(facts) => Some(Pin::AdvisoryLock),
         _ if facts.functions.iter().any(|f| &*f.name == "setseed") => Some(Pin::Setting),
         _ => None,
@@ -406,7 +431,19 @@ fn locks_session(facts: &Facts) -> bool {
 }
 
 pub(super) fn holds(normalized: &str) -> bool {
-    normalized.contains("hold") && !normalized.contains("without hold")
+    // A name may contain anything: better a link that stays too long.
+    normalized.contains("hold")
+}
+
+/// What stands in pg_temp, or comes to stand there because the path leads there first.
+fn names_temporary(statement: &Statement) -> bool {
+    let facts = &statement.facts;
+    let temp = |setting: &crate::model::Setting| {
+        let value = setting.value.as_deref().unwrap_or("");
+        &*setting.name == "search_path" && value.to_ascii_lowercase().contains("pg_temp")
+    };
+    facts.settings.iter().any(temp)
+        || (facts.effects.contains(Effects::SCHEMA) && statement.normalized.contains("pg_temp"))
 }
 
 /// CREATE TEMPORARY …, SELECT … INTO TEMPORARY, CREATE in pg_temp.

@@ -39,6 +39,8 @@ pub(super) struct Prepared {
     /// What servers know it as, where links are shared; none for the unnamed
     /// statement and for PREPARE in SQL.
     pub(super) shared: Option<Rc<Shared>>,
+    /// How text was read when it was analyzed.
+    pub(super) lexing: u8,
     /// Time spent on analysis and decision, for the first record.
     pub(super) spent: Cell<(u64, u64)>,
 }

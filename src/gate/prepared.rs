@@ -53,6 +53,9 @@ struct Key {
     role: Arc<str>,
     epoch: u64,
     catalog: usize,
+    /// And where text is read otherwise.
+    lexing: u8,
+    encoding: Option<Arc<str>>,
 }
 
 /// All shared statements of a worker.
@@ -67,6 +70,7 @@ impl Statements {
         text: &[u8],
         types: &[u32],
         world: &World,
+        lexing: (u8, Option<Arc<str>>),
         number: impl FnOnce() -> u64,
     ) -> Rc<Shared> {
         let key = Key {
@@ -76,6 +80,8 @@ impl Statements {
             role: world.role.clone(),
             epoch: world.epoch,
             catalog: world.catalog.as_ptr() as usize,
+            lexing: lexing.0,
+            encoding: lexing.1,
         };
         // While definitions change, a statement that servers know may have been
         // planned for other ones: a new one is not.
@@ -113,7 +119,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let world = self.world();
         let mut statements = self.worker.statements.borrow_mut();
         let number = || self.home.pool().next_statement();
-        statements.get(text, types, &world, number)
+        let encoding = self
+            .reported
+            .iter()
+            .find(|(name, _)| &**name == "client_encoding");
+        let lexing = (self.lexing(), encoding.map(|(_, value)| value.clone()));
+        statements.get(text, types, &world, lexing, number)
     }
 
     /// A Parse of a shared statement: sent only where the link does not know it.
@@ -212,6 +223,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         encode::parse(&mut self.up, &shared.name, &shared.text, &shared.types);
     }
 
+    /// How text is read now, as one number.
+    pub(super) fn lexing(&self) -> u8 {
+        u8::from(self.facts.standard_strings)
+            | u8::from(self.single_byte) << 1
+            | u8::from(self.unsafe_encoding) << 2
+    }
+
+    /// What would be sent to the server once more, and be read otherwise than it
+    /// was judged: an error instead.
+    pub(super) fn reads_otherwise(&self, prepared: &Prepared) -> Option<String> {
+        let changed = prepared.lexing ^ self.lexing();
+        let text = &prepared.analysis.text;
+        let otherwise =
+            (changed & 1 != 0 && text.contains('\\')) || (changed >> 1 != 0 && !text.is_ascii());
+        otherwise.then(|| {
+            "the statement would be read otherwise under the present settings; prepare it again"
+                .to_owned()
+        })
+    }
+
     /// An error frame of the server in the names of the client; none where it has no others.
     pub(super) fn in_own_names(&self, body: &[u8]) -> Option<BytesMut> {
         if !self.home.is_shared() || memchr::memmem::find(body, PREFIX.as_bytes()).is_none() {
@@ -246,9 +277,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         &self,
         statements: &[Arc<Statement>],
     ) -> Option<(&'static str, String)> {
-        if !self.home.is_shared() {
-            return None;
-        }
         statements.iter().find_map(|statement| {
             let (name, prepares) = match statement.facts.handle.as_ref()? {
                 Handle::Prepare(name, _) => (name, true),
@@ -257,9 +285,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             };
             let known = self.names.prepared(name.as_bytes());
             let parsed = known.is_some_and(|known| known.shared.is_some());
-            let reserved = name.starts_with(PREFIX);
+            let reserved = self.home.is_shared() && name.starts_with(PREFIX);
             let exists = format!("prepared statement \"{name}\" already exists");
             let missing = format!("prepared statement \"{name}\" does not exist");
+            if let (false, Some(text)) = (prepares, known.and_then(|k| self.reads_otherwise(k))) {
+                return Some(("0A000", text));
+            }
             match prepares {
                 true if parsed && statements.len() == 1 => Some(("42P05", exists)),
                 true if reserved => Some(("42P05", exists)),

@@ -149,10 +149,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// The client takes over, or ends, the block that the gate opened in its pipeline.
     fn hand_over_block(&mut self, control: &Option<Control>) {
         let Some(control) = control else { return };
-        if !std::mem::take(&mut self.own_block) {
+        let ends = matches!(control, Control::Commit(_) | Control::Rollback(_));
+        if !(ends || matches!(control, Control::Begin)) || !std::mem::take(&mut self.own_block) {
             return;
         }
-        if matches!(control, Control::Commit(_) | Control::Rollback(_)) {
+        if ends {
             // The server would say so if it knew no block.
             self.queue.push(Expected::Given(NO_TRANSACTION, None));
         }
@@ -266,6 +267,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     facts.control,
                     Some(Control::Rollback(_) | Control::RollbackTo(_))
                 )
+                // What was set for the transaction, or in one that failed, is undone.
+                || (facts.control.is_some()
+                    && (self.settings_changed || self.tainted || self.dirty))
                 || self.traces_of(statement).state
         })
     }

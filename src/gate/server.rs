@@ -162,7 +162,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     loan.link.note_parameter(&name, &value);
                 }
                 if self.tidying {
-                    // What the gate resets for the next owner is not what this client has set.
+                    // What the gate resets for the next owner is not what this client has
+                    // set; what is left of that is worked out when it is done.
                     return Ok(Fate::Drop);
                 }
                 // Settings that were restored here are no news to the client.

@@ -140,6 +140,10 @@ pub struct Session<S> {
     pub(super) nudged: bool,
     /// A statement whose rows are counted is on its way.
     pub(super) watched: u32,
+    /// The role was changed in this transaction.
+    pub(super) role_moved: bool,
+    /// And is not known when the transaction has ended.
+    pub(super) role_unsure: bool,
     /// The link is put in order for the next owner.
     pub(super) tidying: bool,
     /// COPY FROM STDIN is open.

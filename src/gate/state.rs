@@ -66,11 +66,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.progress.transactions = self.progress.transactions.wrapping_add(1);
         self.presence.transaction_ended();
         self.presence.prepared.set(self.names.n_prepared());
+        self.end_role(self.failed);
         self.wants.end(!self.failed);
         self.failed = false;
         self.ledger.end();
         self.names.end_transaction(self.queue.done());
         self.settings_changed = false;
+        if std::mem::take(&mut self.role_unsure) {
+            self.facts.role = Arc::from("");
+            self.facts.search_path = None;
+            self.facts.generation += 1;
+            if self.home.is_shared() {
+                self.note_wanted();
+            }
+        }
         if std::mem::take(&mut self.ddl) {
             self.catalog.note_ddl();
         }
@@ -128,6 +137,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.note_definitions(facts);
     }
 
+    /// A role that was set in a transaction that is undone is unknown afterwards.
+    fn end_role(&mut self, undone: bool) {
+        let moved = std::mem::take(&mut self.role_moved);
+        self.role_unsure |= moved && undone;
+    }
+
     fn note_control(&mut self, facts: &Facts) {
         match &facts.control {
             None | Some(Control::FinishPrepared) => {}
@@ -137,6 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 if rolled_back {
                     self.forget_settings();
                 }
+                self.end_role(rolled_back || self.failed);
                 self.wants.end(!rolled_back && !self.failed);
                 self.failed = false;
                 self.in_block = *chain;
@@ -155,6 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Some(Control::Release(name)) => self.ledger.release(name),
             Some(Control::RollbackTo(name)) => {
                 self.ledger.rollback_to(name);
+                self.role_unsure |= self.role_moved;
                 self.wants.rollback_to(name);
                 self.failed = false;
                 self.forget_settings();
@@ -167,6 +184,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         for setting in &facts.settings {
             match &*setting.name {
                 "search_path" => {
+                    let value = setting.value.as_deref().unwrap_or("");
+                    self.temporary |= value.to_ascii_lowercase().contains("pg_temp");
                     // A local value ends with the transaction: from then on it is unknown.
                     self.facts.search_path = match (&setting.value, setting.local) {
                         (Some(value), false) => parse_search_path(value, &self.facts.role),
@@ -182,8 +201,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     self.facts.settings.clear();
                 }
                 "role" | "session_authorization" => {
-                    self.facts.role = setting.value.clone().unwrap_or_else(|| Arc::from(""));
+                    // `none` is the role of the session, which the gate may not know.
+                    let role = setting.value.clone().filter(|role| &**role != "none");
+                    self.facts.role = role.unwrap_or_else(|| Arc::from(""));
                     self.facts.search_path = None;
+                    self.role_moved = true;
+                    self.role_unsure |= setting.local;
                 }
                 name => {
                     let value = setting.value.clone().unwrap_or_else(|| Arc::from(""));
@@ -253,6 +276,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             permit: RefCell::new(None),
             types: Box::default(),
             epoch: Cell::new(self.names_epoch),
+            lexing: self.lexing(),
             shared: None,
             spent: Cell::new((0, 0)),
         };

@@ -31,6 +31,10 @@ pub fn parse_search_path(value: &str, role: &str) -> Option<Arc<[Arc<str>]>> {
                 chars.next();
             }
         }
+        if name == "$user" && role.is_empty() {
+            // A role nobody knows.
+            return None;
+        }
         names.push(if name == "$user" {
             role.into()
         } else {

@@ -186,6 +186,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Proving<'_, S> {
         let secret = Secret::new(&*password);
         let checked = tokio::task::spawn_blocking(move || verifier.is_for(&password));
         let is_password = checked.await.unwrap_or(false);
+        // Many may have been let in to wait here at once.
+        self.attempt.check()?;
         let right = match md5 {
             Some(known) => hash.as_bytes().ct_eq(known.reveal().as_bytes()).into(),
             None => is_password,

@@ -1,6 +1,7 @@
 //! Transaction pooling: few server connections, many clients, nobody notices.
 
 mod deaths;
+mod lexing;
 mod names;
 mod prepared;
 mod ready;
