@@ -6,7 +6,7 @@
 //! A module may use only modules on lower lines:
 //!
 //! ```text
-//! cli → app → frontend, admin, console → gate → safety → policy, backend
+//! cli → app → frontend, admin, console, control → gate → safety → policy, backend
 //!     → net, telemetry, wire → config, sql → model
 //! ```
 
@@ -25,6 +25,8 @@ pub mod backend;
 pub mod cli;
 #[cfg(feature = "gate")]
 pub mod console;
+#[cfg(feature = "gate")]
+pub mod control;
 #[cfg(feature = "gate")]
 pub mod frontend;
 #[cfg(feature = "gate")]

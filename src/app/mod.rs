@@ -6,6 +6,7 @@
 
 mod asked;
 mod backends;
+mod commands;
 mod directories;
 mod doors;
 pub mod errors;
@@ -36,6 +37,7 @@ pub use shutdown::{Phase, Shutdown};
 
 use crate::admin::{Admin, Readiness, Sources};
 use crate::config::{Config, Diagnostic, Endpoint};
+use crate::control::{Place, Seat};
 use crate::net::{Acceptor, Held};
 use crate::policy::Policies;
 use crate::safety::rate::Rates;
@@ -80,6 +82,9 @@ pub enum AppError {
     /// The operator's door cannot be opened.
     #[error(transparent)]
     Admin(#[from] crate::admin::Error),
+    /// The control socket cannot be opened.
+    #[error("the gate cannot be steered")]
+    Control(#[from] crate::control::Error),
     /// A thread or a runtime cannot be started.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
@@ -109,6 +114,8 @@ pub struct App {
     admin: Option<Admin>,
     options: Options,
     manager: manager::Manager,
+    /// Our place among the gates of the run folder; none: there is no such folder.
+    seat: Option<Seat>,
 }
 
 impl App {
@@ -143,6 +150,7 @@ impl App {
         let databases = Databases::open(&config, side.handle().clone())?;
         let directories = Arc::new(Directories::new(side.handle().clone()));
         directories.swap(directories.prepare(&config)?);
+        let seat = sit_down(&config)?;
         let acceptors = bind(&config, &side)?;
         let addresses: Vec<Endpoint> = acceptors.iter().map(|a| a.address().clone()).collect();
         let config = Arc::new(ArcSwap::from_pointee(config));
@@ -214,6 +222,7 @@ impl App {
             admin,
             options,
             manager: manager::Manager::default(),
+            seat,
         })
     }
 
@@ -255,6 +264,22 @@ fn policies_or_refusal(
                 .map_err(|errors| AppError::Policies(diagnostics(&errors, config)))
         }
         Err(list) => Err(AppError::Policies(list)),
+    }
+}
+
+/// Takes a place in the run folder. Where nobody named one, a gate without is
+/// better than none.
+fn sit_down(config: &Config) -> Result<Option<Seat>, AppError> {
+    let Some(folder) = config.run_dir() else {
+        return Ok(None);
+    };
+    match Place::make(&folder).and_then(|place| place.claim()) {
+        Ok(seat) => Ok(Some(seat)),
+        Err(error) if config.run_dir.is_some() => Err(error.into()),
+        Err(error) => {
+            tracing::warn!(%error, "there is no control socket: set run_dir");
+            Ok(None)
+        }
     }
 }
 

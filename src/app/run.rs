@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::net::UnixListener;
 use tokio::sync::watch;
 
+use super::commands::Desk;
 use super::manager::Manager;
 use super::reload::{self, Reloading, Trigger, Watch};
 use super::shutdown::{Phase, Shutdown};
@@ -13,6 +15,7 @@ use super::steer::Steer;
 use super::{App, AppError, doors, signal, workers};
 use crate::config::Endpoint;
 use crate::console::{Console, Plant};
+use crate::control;
 use crate::gate::roster::{Mailbox, Orders, mailbox};
 use crate::policy::Policies;
 use crate::telemetry::{Event, Recorder};
@@ -68,6 +71,7 @@ impl App {
             );
             move || upkeep(&policies, &telemetry.recorder(), &closed)
         });
+        self.hear_commands(shutdown)?;
         self.readiness.listening();
         let addresses: Vec<String> = self.addresses.iter().map(Endpoint::to_string).collect();
         let addresses = addresses.join(", ");
@@ -108,6 +112,24 @@ impl App {
         drop(self.admin);
         self.side.shutdown_timeout(Duration::from_secs(2));
         Ok(())
+    }
+
+    /// Opens the control socket, and is found there from now on.
+    fn hear_commands(&mut self, shutdown: &Shutdown) -> Result<(), AppError> {
+        let Some(seat) = &mut self.seat else {
+            return Ok(());
+        };
+        let desk = Desk {
+            process: seat.process(),
+            shutdown: shutdown.clone(),
+            clients: self.shared.clients.clone(),
+        };
+        if let Some(listener) = seat.take_listener() {
+            let _inside = self.side.enter();
+            let listener = UnixListener::from_std(listener).map_err(control::Error::from)?;
+            self.side.spawn(control::serve(listener, Arc::new(desk)));
+        }
+        Ok(seat.become_current()?)
     }
 
     fn console(

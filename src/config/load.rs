@@ -162,6 +162,9 @@ fn read_top(top: Table<'_>, surroundings: Surroundings<'_>) -> Config {
         state_dir: top
             .text("state_dir")
             .map(|path| values::relative(surroundings.folder, path.value)),
+        run_dir: top
+            .text("run_dir")
+            .map(|path| values::relative(surroundings.folder, path.value)),
     }
 }
 

@@ -108,6 +108,8 @@ pub struct Config {
     pub workers: usize,
     /// Where state (overrides, caches) is kept.
     pub state_dir: Option<PathBuf>,
+    /// Where control sockets are, as written; see [`Config::run_dir`].
+    pub run_dir: Option<PathBuf>,
 }
 
 /// The default policies, by the name of their plugin.
@@ -140,6 +142,7 @@ impl Default for Config {
             ignore_startup_parameters: Vec::new(),
             workers: 0,
             state_dir: None,
+            run_dir: None,
         }
     }
 }
@@ -148,6 +151,12 @@ impl Config {
     /// Whether anybody could log in.
     pub fn knows_users(&self) -> bool {
         !self.users.is_empty() || self.databases.iter().any(|it| it.auth_query.is_some())
+    }
+
+    /// Where control sockets are; none: there are none.
+    pub fn run_dir(&self) -> Option<PathBuf> {
+        let beside = || Some(self.state_dir.as_ref()?.join("run"));
+        self.run_dir.clone().or_else(beside)
     }
 
     /// Keeps what users have proven, where their passwords are the same.

@@ -143,6 +143,12 @@ pub const TOP: Section = Section {
             "none",
             "Folder for state that survives a restart, such as compiled policies.",
         ),
+        key(
+            "run_dir",
+            "path",
+            "`run` in `state_dir`",
+            "Folder for the control socket, by which a new gate takes over from this one and commands reach it. It must belong to the gate's own user, and nobody else may write to it. Without either folder there is no control socket.",
+        ),
     ],
 };
 

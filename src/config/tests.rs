@@ -74,6 +74,12 @@ fn reads_everything_it_documents() {
     let config = read_ok(WHOLE);
     assert_eq!(config.workers, 2);
     assert_eq!(config.state_dir.as_deref(), Some(Path::new("/dir/state")));
+    assert_eq!(
+        config.run_dir().as_deref(),
+        Some(Path::new("/dir/state/run"))
+    );
+    let elsewhere = read_ok(&format!("run_dir = \"/run/p\"\n{WHOLE}"));
+    assert_eq!(elsewhere.run_dir().as_deref(), Some(Path::new("/run/p")));
     assert_eq!(config.listen[0].address.to_string(), "127.0.0.1:6432");
     let Backend::Postgres(postgres) = &config.databases[0].backend else {
         panic!()
@@ -166,7 +172,7 @@ fn suggests_the_key_that_was_meant() {
             error: unknown key `colour`
              --> p.toml:2:1
             2 | colour = 2
-              | ^^^^^^ known keys: listen, database, user, auth, auth_query, table_limits, policy, defaults, analysis, admin, console, log, limits, ignore_startup_parameters, workers, state_dir
+              | ^^^^^^ known keys: listen, database, user, auth, auth_query, table_limits, policy, defaults, analysis, admin, console, log, limits, ignore_startup_parameters, workers, state_dir, run_dir
         "#]],
     );
 }

@@ -17,6 +17,7 @@ pub mod error;
 pub mod facts;
 pub mod literal;
 pub mod pattern;
+pub mod process;
 pub mod refusal;
 pub mod verdict;
 
@@ -25,5 +26,6 @@ pub use code::{Access, Dialect, Effects, Kind, Measure, Predicate, Traits, Value
 pub use error::{ErrorKind, Side, UserFacing, UserMessage};
 pub use facts::{Analysis, Facts, FunctionUse, Problem, Relation, Setting, Statement};
 pub use literal::{Kinds, Literal, LiteralKind};
+pub use process::ProcessId;
 pub use refusal::{Disguise, Refusal, Severity};
 pub use verdict::{Alert, Decision, Notice, Requirement, RequirementKind, Response, Verdict};

@@ -91,6 +91,15 @@ fn is_free(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Removes what a dead process left: a socket that nobody listens on.
+pub fn remove_stale(path: &Path) {
+    let Ok(found) = identity(path) else { return };
+    // The same file as before the look, so that nobody's new socket is removed.
+    if is_free(path).is_ok_and(|free| free) && identity(path).is_ok_and(|now| now == found) {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
 #[cfg(target_os = "linux")]
 fn abstract_listener(name: &str) -> io::Result<UnixListener> {
     use std::os::linux::net::SocketAddrExt;

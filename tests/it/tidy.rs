@@ -11,7 +11,7 @@ use crate::support::source::{self, Source};
 const LINES: &[&[&str]] = &[
     &["cli"],
     &["app"],
-    &["frontend", "admin", "console"],
+    &["frontend", "admin", "console", "control"],
     &["gate"],
     &["safety"],
     &["policy", "backend"],
@@ -37,6 +37,11 @@ const NEVER: &[(&str, &str, &str)] = &[
         "backend",
         "the console shows what the gate knows of links",
     ),
+    (
+        "control",
+        "backend",
+        "the control socket passes commands on and carries none out",
+    ),
 ];
 
 /// A crate and the only places that may name it.
@@ -45,6 +50,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("wasmtime", &["src/policy/wasm/"]),
     ("rustls", &["src/net/tls/", "tests/"]),
     ("axum", &["src/admin/"]),
+    ("rustix", &["src/control/"]),
     (
         "tokio_postgres",
         &["src/backend/postgres/", "src/gate/served/tests", "tests/"],

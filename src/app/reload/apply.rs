@@ -113,7 +113,7 @@ impl Reloading {
         if needs_restart(old, &new) {
             tracing::warn!(
                 target: "portcullis::reload",
-                "changes to listen, admin, workers, limits and state_dir take effect at the next start"
+                "changes to listen, admin, workers, limits, state_dir and run_dir take effect at the next start"
             );
         }
         self.telemetry.log_statements(new.log.statements);
@@ -180,6 +180,7 @@ fn needs_restart(old: &Config, new: &Config) -> bool {
         || old.workers != new.workers
         || old.limits != new.limits
         || old.state_dir != new.state_dir
+        || old.run_dir != new.run_dir
 }
 
 /// Files that a change of must be noticed.

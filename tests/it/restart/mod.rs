@@ -1,6 +1,8 @@
 //! One gate follows another on sockets that somebody else holds: nobody who
 //! connects meanwhile is turned away.
 
+mod control;
+
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::Path;

@@ -90,7 +90,7 @@ impl Gate {
             _ => ("workers = 2", head),
         };
         let head = format!(
-            "state_dir = \"{}\"\n{workers}\n\n[admin]\naddress = \"{admin}\"\n\n[[listen]]\naddress = \"{address}\"\n\n{head}",
+            "state_dir = \"{}\"\nrun_dir = \"run\"\n{workers}\n\n[admin]\naddress = \"{admin}\"\n\n[[listen]]\naddress = \"{address}\"\n\n{head}",
             env!("CARGO_TARGET_TMPDIR")
         );
         let file = folder.path().join("portcullis.toml");
