@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
+use super::neighbours;
 use super::shutdown::{Phase, Shutdown};
 use crate::control::{Answer, Caller, Commands, Line, Request};
+use crate::gate::cancel::Cancels;
 use crate::model::ProcessId;
 
 /// The parts of the gate that commands reach.
@@ -17,6 +19,7 @@ pub(super) struct Desk {
     pub(super) shutdown: Shutdown,
     /// Connections served now.
     pub(super) clients: Arc<AtomicUsize>,
+    pub(super) cancels: Arc<Cancels>,
 }
 
 impl Commands for Desk {
@@ -29,6 +32,7 @@ impl Commands for Desk {
         Box::pin(async move {
             match &*request.command {
                 "state" => Ok(self.state()),
+                neighbours::CANCEL => neighbours::cancel(&self.cancels, request).await,
                 other => Err(format!("this gate knows no command `{other}`")),
             }
         })

@@ -11,6 +11,7 @@ mod directories;
 mod doors;
 pub mod errors;
 mod manager;
+mod neighbours;
 mod policies;
 pub mod reload;
 mod rights;
@@ -38,6 +39,8 @@ pub use shutdown::{Phase, Shutdown};
 use crate::admin::{Admin, Readiness, Sources};
 use crate::config::{Config, Diagnostic, Endpoint};
 use crate::control::{Place, Seat};
+use crate::gate::cancel::Cancels;
+use crate::model::ProcessId;
 use crate::net::{Acceptor, Held};
 use crate::policy::Policies;
 use crate::safety::rate::Rates;
@@ -156,12 +159,16 @@ impl App {
         let config = Arc::new(ArcSwap::from_pointee(config));
         let (drain, draining) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
+        // Without a seat nobody looks for the process, whatever its number is.
+        let process = seat.as_ref().map(Seat::process);
+        let process = process.unwrap_or_else(|| ProcessId::new(rand::random()));
+        let cancels = Cancels::new(process, seat.as_ref().map(neighbours::beside));
         let shared = Shared {
             config: config.clone(),
             policies: policies.clone(),
             telemetry: telemetry.clone(),
             rates: Arc::new(Rates::new()),
-            cancels: Arc::default(),
+            cancels: Arc::new(cancels),
             attempts: Arc::default(),
             directories: directories.clone(),
             backends: databases.current(),

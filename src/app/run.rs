@@ -123,6 +123,7 @@ impl App {
             process: seat.process(),
             shutdown: shutdown.clone(),
             clients: self.shared.clients.clone(),
+            cancels: self.shared.cancels.clone(),
         };
         if let Some(listener) = seat.take_listener() {
             let _inside = self.side.enter();

@@ -3,22 +3,44 @@
 //! A key names one session. Its target is set only while a statement of that
 //! session may be running; taking the target away waits for a cancel that is
 //! on its way, so that a late one never hits the next owner of a link.
+//!
+//! A key also names the process that gave it. While one gate follows another a
+//! request may come to the wrong one, which passes it on, once.
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use rand::RngExt;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::crowd::Crowd;
+use crate::model::ProcessId;
+
+/// How long a request takes whose key is wrong, wherever it was wrong: nobody
+/// learns by the clock which processes and sessions there are.
+const SILENCE: Duration = Duration::from_millis(100);
 
 /// Something that can be told to stop what it runs.
 pub trait Cancel: Send + Sync {
     /// Asks, and returns when the request can no longer hit anything later.
     fn cancel(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+/// The gates that run beside this one.
+pub trait Neighbours: Send + Sync {
+    /// Passes a request on to the process that its key names. True: the key was
+    /// right there, and the request has landed. Bounded in time and number.
+    fn cancel<'a>(
+        &'a self,
+        process: ProcessId,
+        pid: i32,
+        secret: &'a [u8],
+    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 }
 
 /// What a cancel request reaches while nothing runs on a link: somebody who waits.
@@ -42,7 +64,7 @@ impl Cancel for CallOff {
 /// What BackendKeyData carries.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct CancelKey {
-    /// Process id: the gate's own number for the session.
+    /// Process id: the gate's own numbers for its process and the session.
     pub pid: i32,
     secret: [u8; LONG],
     length: usize,
@@ -107,9 +129,11 @@ impl Drop for Flight {
 }
 
 /// All sessions that can be cancelled, shared by the workers.
-#[derive(Default)]
 pub struct Cancels {
-    next: AtomicI32,
+    process: ProcessId,
+    /// None: nobody is asked about keys that others gave.
+    neighbours: Option<Arc<dyn Neighbours>>,
+    next: AtomicU32,
     sessions: RwLock<HashMap<i32, (CancelKey, Arc<Target>)>>,
     crowd: Arc<Crowd>,
 }
@@ -131,6 +155,17 @@ impl std::fmt::Debug for Registration {
 }
 
 impl Cancels {
+    /// None yet.
+    pub fn new(process: ProcessId, neighbours: Option<Arc<dyn Neighbours>>) -> Cancels {
+        Cancels {
+            process,
+            neighbours,
+            next: AtomicU32::new(1),
+            sessions: RwLock::default(),
+            crowd: Arc::default(),
+        }
+    }
+
     /// A new key, known before it is sent; a long one for clients of protocol 3.2.
     pub fn register(self: &Arc<Self>, long: bool) -> Registration {
         let target = Arc::<Target>::default();
@@ -139,9 +174,11 @@ impl Cancels {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         loop {
-            let pid = self.next.fetch_add(1, Ordering::Relaxed) & i32::MAX;
-            // Numbers come round after two billion sessions; the living keep theirs.
-            if pid != 0 && !sessions.contains_key(&pid) {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let pid = self.process.key(number);
+            // Numbers come round after a million sessions, which is more than
+            // there may be clients; the living keep theirs.
+            if pid != self.process.key(0) && !sessions.contains_key(&pid) {
                 let key = CancelKey::new(pid, long);
                 sessions.insert(pid, (key, target.clone()));
                 return Registration {
@@ -153,24 +190,43 @@ impl Cancels {
         }
     }
 
-    /// Carries out a cancel request. Unknown keys are ignored, as the protocol wants.
+    /// Carries out a client's cancel request, here or where its key belongs.
+    /// Unknown keys are ignored, as the protocol wants.
     pub async fn cancel(&self, pid: i32, secret: &[u8]) {
+        let silence = Instant::now() + SILENCE;
+        let done = match ProcessId::of_key(pid) {
+            Some(process) if process == self.process => self.cancel_here(pid, secret).await,
+            Some(process) => match &self.neighbours {
+                Some(neighbours) => neighbours.cancel(process, pid, secret).await,
+                None => false,
+            },
+            None => false,
+        };
+        if !done {
+            tokio::time::sleep_until(silence).await;
+        }
+    }
+
+    /// Carries out a cancel request for one of this gate's own sessions. True: the
+    /// key was right, and the request has landed.
+    pub async fn cancel_here(&self, pid: i32, secret: &[u8]) -> bool {
         let target = {
             let sessions = self.sessions.read().unwrap_or_else(PoisonError::into_inner);
             match sessions.get(&pid) {
                 Some((expected, target)) if same(expected.secret(), secret) => target.clone(),
-                _ => return,
+                _ => return false,
             }
         };
         let (running, _flight) = {
             let mut aim = target.aim();
             let Some(running) = aim.running.clone() else {
-                return;
+                return true;
             };
             aim.flying += 1;
             (running, Flight(target.clone()))
         };
         running.cancel().await;
+        true
     }
 }
 

@@ -12,7 +12,7 @@ use crate::backend::sqlite::{Engine, Options};
 use crate::config::{self, Config};
 use crate::gate::cancel::Cancels;
 use crate::gate::{Arrival, Backends, Behind, Worker};
-use crate::model::Client;
+use crate::model::{Client, ProcessId};
 use crate::policy::{Judge, Policies};
 use crate::safety::rate::Rates;
 use crate::telemetry::Telemetry;
@@ -92,7 +92,7 @@ impl House {
                 user: house.config.users[0].clone(),
                 database: house.config.databases[0].clone(),
                 parameters: vec![("application_name".into(), "test".into())],
-                registration: Arc::new(Cancels::default()).register(false),
+                registration: Arc::new(Cancels::new(ProcessId::new(7), None)).register(false),
             };
             let behind = Behind::Sqlite(house.engine.clone());
             let backends = Backends([("shop".into(), behind)].into_iter().collect(), None);
