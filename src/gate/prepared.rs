@@ -129,11 +129,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// A Parse of a shared statement: sent only where the link does not know it.
     pub(super) fn parse_shared(&mut self, shared: &Rc<Shared>, undo: Undo) {
-        // In a failed transaction the server must say so itself.
         let failed = self.facts.transaction == crate::model::TransactionState::Failed;
-        if !failed && self.link_knows(shared) {
-            self.queue.push(Expected::Given(PARSE_COMPLETE, Some(undo)));
-            return;
+        if self.link_knows(shared) {
+            if !failed {
+                self.queue.push(Expected::Given(PARSE_COMPLETE, Some(undo)));
+                return;
+            }
+            // The server must say itself that the transaction has failed; what ends
+            // it would be told that the name is taken.
+            encode::close(&mut self.up, b'S', &shared.name);
+            self.queue.push(Expected::Evict(shared.number));
+            self.forget_on_link(shared.number);
         }
         self.write_parse(shared);
         self.queue.push(Expected::Parse(undo, Some(shared.number)));

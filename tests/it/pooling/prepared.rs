@@ -72,6 +72,23 @@ fn names_behave_as_on_one_connection() {
 }
 
 #[test]
+fn a_failed_transaction_ends_with_a_statement_that_another_has_prepared() {
+    let Some(scene) = Scene::new(1, "") else {
+        return;
+    };
+    let mut direct = scene.database.direct();
+    // What is refused there was prepared before, and must be known as before.
+    let script = "P s select 1\nS\n---\nQ BEGIN\n---\nQ SAVEPOINT a\n---\nQ select 1/0\n---\nP t select 1\nS\n---\n\
+                  P r ROLLBACK TO a\nB - r\nE -\nS\n---\nP t select 1\nB - t\nE -\nS\n---\n\
+                  B - s\nE -\nS\n---\nP c COMMIT\nB - c\nE -\nS\n---\n\
+                  Q BEGIN\n---\nQ select 1/0\n---\nP d COMMIT\nB - d\nE -\nS\n---\nP u select 1\nB - u\nE -\nS";
+    let expected = direct.lines(script);
+    for _ in 0..3 {
+        assert_eq!(scene.client().lines(script), expected);
+    }
+}
+
+#[test]
 fn sql_and_protocol_share_one_name_space() {
     let Some(scene) = Scene::new(2, "") else {
         return;
