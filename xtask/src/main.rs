@@ -5,6 +5,7 @@
 mod bench;
 mod demo;
 mod docs;
+mod drivers;
 mod examples;
 mod fuzz;
 mod new_policy;

@@ -1,33 +1,22 @@
 //! `cargo xtask setup`: installs what the build needs and nothing else.
 //!
-//! That is a WebAssembly standard library (see `portcullis_build::toolchain`),
-//! and, where there is apt, programs that the tests of the console use.
+//! That is a WebAssembly standard library (see `portcullis_build::toolchain`)
+//! and the drivers that the tests run (`drivers`).
 //! Idempotent: what is there is not touched. Works as root and, with sudo, as
 //! an ordinary user.
 
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use portcullis_build::toolchain::{Missing, TARGET, Toolchain};
 
-use crate::process;
+use crate::{drivers, process};
 
 /// rustup tries for minutes where it can download nothing.
 const RUSTUP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The compiler with its sources; versions move together.
 const STANDARD_PACKAGES: &[&str] = &["rustc-web", "rust-web-src"];
-/// Packages of Debian, and a file by which each is known to be there.
-const CLIENTS: &[(&str, &str)] = &[
-    (
-        "prometheus-pgbouncer-exporter",
-        "/usr/bin/prometheus-pgbouncer-exporter",
-    ),
-    ("python3-psycopg", "/usr/lib/python3/dist-packages/psycopg"),
-    ("python3-asyncpg", "/usr/lib/python3/dist-packages/asyncpg"),
-    ("libpostgresql-jdbc-java", "/usr/share/java/postgresql.jar"),
-];
 const LINKER_PACKAGES: &[&str] = &["lld"];
 
 /// Runs it.
@@ -35,30 +24,22 @@ pub fn run(_arguments: &[String]) -> Result<(), String> {
     match Toolchain::find(None) {
         Ok(toolchain) => {
             println!("policies compile with {}", toolchain.describe());
-            clients();
+            drivers();
             return Ok(());
         }
         Err(missing) => println!("{}", missing_line(&missing)),
     }
     let toolchain = install()?;
     println!("policies compile with {}", toolchain.describe());
-    clients();
+    drivers();
     Ok(())
 }
 
-/// Programs that talk to the console in the tests. Without them those tests are
-/// skipped, so that a failure here is no failure of the set-up.
-fn clients() {
-    let missing = CLIENTS.iter().filter(|(_, file)| !Path::new(file).exists());
-    let packages: Vec<&str> = missing.map(|(package, _)| *package).collect();
-    if packages.is_empty() || !process::is_there("apt-get") {
-        return;
-    }
-    if let Err(why) = apt(&packages) {
-        println!(
-            "the console is not tested with {}: {why}",
-            packages.join(", ")
-        );
+/// Building needs none of them, so that a failure here is no failure of the
+/// set-up; the tests that run them fail.
+fn drivers() {
+    if let Err(why) = drivers::install() {
+        println!("the drivers that tests run could not all be installed: {why}");
     }
 }
 

@@ -1,6 +1,5 @@
 //! Programs that operators really use: psql, the drivers of other languages, and
-//! Debian's exporter for Prometheus. What is not installed is not tried;
-//! `cargo xtask setup` installs all of it where there is apt.
+//! Debian's exporter for Prometheus. `cargo xtask setup` installs all of it.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -8,40 +7,15 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{DATABASE, Scene};
+use crate::support::programs::{self, output};
 
-const PYTHON: &str = "/usr/bin/python3";
 const EXPORTER: &str = "/usr/bin/prometheus-pgbouncer-exporter";
-const JDBC: &str = "/usr/share/java/postgresql.jar";
 
-/// What a program prints, when it ends well; none: it is not here.
-fn output(program: &str, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
-    assert!(
-        output.status.success(),
-        "{program}: {}\n{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Some(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// Runs a script with a module of Python; none: it is not installed.
-fn python(module: &str, script: &str, port: u16) -> Option<String> {
-    let there = Command::new(PYTHON)
-        .args(["-c", &format!("import {module}")])
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    if !there {
-        eprintln!("skipped: {module} for {PYTHON} is not installed");
-        return None;
-    }
+/// Runs a script of Python; none: there is no Python with drivers.
+fn python(script: &str, port: u16) -> Option<String> {
+    let mut command = programs::python()?;
     let head = format!("port = {port}\n");
-    output(PYTHON, &["-c", &(head + script)])
+    Some(output(command.args(["-c", &(head + script)])))
 }
 
 #[test]
@@ -54,12 +28,8 @@ fn psql_shows_tables_and_gives_commands() {
         scene.gate.address.port()
     );
     let text = "SHOW POOLS; PAUSE app; RESUME app;";
-    let Some(out) = output(
-        "psql",
-        &["-X", "-At", "-v", "ON_ERROR_STOP=1", &url, "-c", text],
-    ) else {
-        return;
-    };
+    let out =
+        output(Command::new("psql").args(["-X", "-At", "-v", "ON_ERROR_STOP=1", &url, "-c", text]));
     assert!(out.starts_with("pgbouncer|pgbouncer|"), "{out}");
     assert!(out.contains("PAUSE\nRESUME\n"), "{out}");
     let help = Command::new("psql")
@@ -98,7 +68,7 @@ except psycopg.errors.ObjectNotInPrerequisiteState as error:
     print(error.diag.message_primary)
 print(conn.info.server_version)
 "#;
-    let Some(out) = python("psycopg", script, scene.gate.address.port()) else {
+    let Some(out) = python(script, scene.gate.address.port()) else {
         return;
     };
     assert_eq!(out, "True\ndatabase app is not paused\n150000\n");
@@ -123,7 +93,7 @@ assert isinstance(cur.fetchall()[0][1], Decimal)
 cur.execute("RECONNECT")
 print(cur.statusmessage)
 "#;
-    let Some(out) = python("psycopg2", script, scene.gate.address.port()) else {
+    let Some(out) = python(script, scene.gate.address.port()) else {
         return;
     };
     assert_eq!(out, "RECONNECT\n");
@@ -150,7 +120,7 @@ async def main():
                 print(await one.fetchval("SHOW VERSION"))
 asyncio.run(main())
 "#;
-    let Some(out) = python("asyncpg", script, scene.gate.address.port()) else {
+    let Some(out) = python(script, scene.gate.address.port()) else {
         return;
     };
     assert!(out.starts_with("RECONNECT\nPortcullis "), "{out}");
@@ -162,10 +132,9 @@ fn jdbc_uses_the_console() {
     let Some(scene) = Scene::transaction() else {
         return;
     };
-    if !Path::new(JDBC).exists() {
-        eprintln!("skipped: {JDBC} is not installed");
+    let Some(mut java) = programs::java() else {
         return;
-    }
+    };
     let folder = tempfile::tempdir().expect("a folder");
     let source = folder.path().join("Look.java");
     let text = r#"
@@ -194,9 +163,7 @@ public class Look {
     std::fs::write(&source, text).expect("the source");
     let port = scene.gate.address.port().to_string();
     let path = source.display().to_string();
-    let Some(out) = output("java", &["-cp", JDBC, &path, &port]) else {
-        return;
-    };
+    let out = output(java.args([&path, &port]));
     assert_eq!(out, "true\n0\n");
 }
 
@@ -223,8 +190,7 @@ fn debians_exporter_fills_every_metric() {
     let Some(scene) = Scene::transaction() else {
         return;
     };
-    if !Path::new(EXPORTER).exists() {
-        eprintln!("skipped: {EXPORTER} is not installed");
+    if !programs::needed(Path::new(EXPORTER)) {
         return;
     }
     let mut client = scene.client();

@@ -1,49 +1,52 @@
-//! Clients that people really use, with their own idioms.
-
-use std::process::Command;
+//! tokio-postgres: typed rows, pipelines, COPY, cancelling.
 
 use futures_util::{SinkExt, StreamExt, TryStreamExt, future};
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use tokio_postgres::config::SslMode;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, SimpleQueryMessage, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::support::database::fresh_database;
-use crate::support::gate::{DATABASE, Gate};
+use super::{PASSWORD, Scene, USER, scene};
+use crate::support::gate::DATABASE;
 
-const SETUP: &str = "
-    CREATE TABLE users (id int PRIMARY KEY, name text NOT NULL, born date, score float8);
-    INSERT INTO users SELECT i, 'user ' || i, date '2000-01-01' + i, i / 3.0 FROM generate_series(1, 300) i;
-";
+type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
-const RULES: &str = "[table_limits]\nusers = { changed = 100 }\n";
-
-fn gate() -> Option<Gate> {
-    let database = fresh_database()?;
-    database.prepare(SETUP);
-    Some(Gate::start(&database, RULES))
-}
-
-/// Runs a test body with a connected tokio-postgres client.
-fn with_client<F: Future<Output = ()>>(body: impl FnOnce(Client) -> F) {
-    let Some(gate) = gate() else { return };
+/// Runs a test body in an asynchronous runtime, with a gate.
+fn with_scene<F: Future<Output = ()>>(body: impl FnOnce(Scene) -> F) {
+    let Some(scene) = scene() else { return };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
-        let config = format!(
-            "host=127.0.0.1 port={} user=app dbname={DATABASE}",
-            gate.address.port()
-        );
-        let (client, connection) = tokio_postgres::connect(&config, NoTls)
-            .await
-            .expect("connected");
-        tokio::spawn(connection);
-        body(client).await;
-    });
+        .build();
+    runtime.expect("a runtime").block_on(body(scene));
+}
+
+/// Runs a test body with a connected client.
+fn with_client<F: Future<Output = ()>>(body: impl FnOnce(Client, MakeRustlsConnect) -> F) {
+    with_scene(|scene| async move { body(client(&scene).await, scene.tls()).await });
+}
+
+async fn client(scene: &Scene) -> Client {
+    let (client, connection) = connect(scene).await;
+    tokio::spawn(connection);
+    client
+}
+
+async fn connect(scene: &Scene) -> (Client, Connection<Socket, Stream>) {
+    let connected = Config::new()
+        .host("127.0.0.1")
+        .port(scene.gate.address.port())
+        .user(USER)
+        .password(PASSWORD)
+        .dbname(DATABASE)
+        .ssl_mode(SslMode::Require)
+        .connect(scene.tls())
+        .await;
+    connected.expect("connected")
 }
 
 #[test]
 fn tokio_postgres_reads_typed_rows() {
-    with_client(|client| async move {
+    with_client(|client, _| async move {
         let rows = client
             .query(
                 "SELECT id, name, score FROM users WHERE id BETWEEN $1 AND $2 ORDER BY id",
@@ -65,7 +68,7 @@ fn tokio_postgres_reads_typed_rows() {
 
 #[test]
 fn tokio_postgres_prepares_once_and_executes_often() {
-    with_client(|client| async move {
+    with_client(|client, _| async move {
         let statement = client
             .prepare("UPDATE users SET name = $2 WHERE id = $1")
             .await
@@ -89,7 +92,7 @@ fn tokio_postgres_prepares_once_and_executes_often() {
 
 #[test]
 fn tokio_postgres_sees_a_refusal_as_a_database_error() {
-    with_client(|client| async move {
+    with_client(|client, _| async move {
         let error = client
             .execute("DELETE FROM users", &[])
             .await
@@ -126,7 +129,7 @@ fn tokio_postgres_sees_a_refusal_as_a_database_error() {
 
 #[test]
 fn tokio_postgres_transactions_roll_back_on_a_refusal() {
-    with_client(|mut client| async move {
+    with_client(|mut client, _| async move {
         let transaction = client.transaction().await.expect("begin");
         transaction
             .execute("UPDATE users SET name = 'half' WHERE id <= 60", &[])
@@ -161,7 +164,7 @@ fn tokio_postgres_transactions_roll_back_on_a_refusal() {
 
 #[test]
 fn tokio_postgres_pipelines() {
-    with_client(|client| async move {
+    with_client(|client, _| async move {
         let statement = client
             .prepare("SELECT $1::int4 * 2")
             .await
@@ -177,7 +180,7 @@ fn tokio_postgres_pipelines() {
 
 #[test]
 fn tokio_postgres_copies_in_and_out() {
-    with_client(|client| async move {
+    with_client(|client, _| async move {
         client
             .batch_execute("CREATE TEMP TABLE loaded (id int, name text)")
             .await
@@ -202,12 +205,12 @@ fn tokio_postgres_copies_in_and_out() {
 
 #[test]
 fn tokio_postgres_cancels() {
-    with_client(|client| async move {
+    with_client(|client, tls| async move {
         let token = client.cancel_token();
         let sleep = client.batch_execute("SELECT pg_sleep(30)");
         let cancel = async {
             tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-            token.cancel_query(NoTls).await
+            token.cancel_query(tls).await
         };
         let (slept, cancelled) = future::join(sleep, cancel).await;
         cancelled.expect("the cancel was sent");
@@ -220,8 +223,90 @@ fn tokio_postgres_cancels() {
 }
 
 #[test]
+fn tokio_postgres_clients_share_prepared_statements() {
+    with_scene(|scene| async move {
+        let mut clients = Vec::new();
+        for _ in 0..6 {
+            let client = client(&scene).await;
+            let sql = "SELECT name FROM users WHERE id = $1";
+            let statement = client.prepare(sql).await.expect("prepared");
+            clients.push((client, statement));
+        }
+        for round in 1..=20_i32 {
+            let asked = clients.iter().map(|(client, statement)| async move {
+                client.query_one(statement, &[&round]).await
+            });
+            for row in future::try_join_all(asked).await.expect("rows") {
+                assert_eq!(row.get::<_, &str>(0), format!("user {round}"));
+            }
+        }
+        scene.server_connections_were_shared();
+    });
+}
+
+#[test]
+fn tokio_postgres_hears_notifications() {
+    with_scene(|scene| async move {
+        let (listener, mut connection) = connect(&scene).await;
+        let (heard, mut notifications) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(Ok(message)) =
+                future::poll_fn(|context| connection.poll_message(context)).await
+            {
+                if let AsyncMessage::Notification(notification) = message {
+                    let _ = heard.send(notification.payload().to_owned());
+                }
+            }
+        });
+        listener.batch_execute("LISTEN news").await.expect("LISTEN");
+        let sender = client(&scene).await;
+        sender
+            .execute("SELECT pg_notify('news', $1)", &[&"by tokio-postgres"])
+            .await
+            .expect("sent");
+        let wait = std::time::Duration::from_secs(10);
+        let payload = tokio::time::timeout(wait, notifications.recv()).await;
+        assert_eq!(
+            payload.expect("in time").as_deref(),
+            Some("by tokio-postgres")
+        );
+    });
+}
+
+#[test]
+fn tokio_postgres_fetches_a_portal_in_pieces_and_uses_savepoints() {
+    with_client(|mut client, _| async move {
+        let mut transaction = client.transaction().await.expect("begin");
+        let portal = transaction
+            .bind("SELECT id FROM users ORDER BY id", &[])
+            .await
+            .expect("a portal");
+        let mut seen = 0;
+        while let rows = transaction.query_portal(&portal, 70).await.expect("rows")
+            && !rows.is_empty()
+        {
+            seen += rows.len();
+        }
+        assert_eq!(seen, 300);
+        let savepoint = transaction.transaction().await.expect("a savepoint");
+        let refused = savepoint.execute("DELETE FROM users", &[]).await;
+        assert!(refused.is_err());
+        savepoint.rollback().await.expect("back to the savepoint");
+        transaction
+            .execute("UPDATE users SET name = 'kept' WHERE id = 1", &[])
+            .await
+            .expect("usable");
+        transaction.commit().await.expect("commit");
+        let row = client
+            .query_one("SELECT name FROM users WHERE id = 1", &[])
+            .await;
+        assert_eq!(row.expect("a row").get::<_, &str>(0), "kept");
+    });
+}
+
+#[test]
 fn tokio_postgres_simple_queries_and_streams() {
-    with_client(|client| async move {
+    with_client(|client, _| async move {
         let messages = client
             .simple_query("SELECT 1 AS a; SELECT 2 AS a")
             .await
@@ -247,167 +332,4 @@ fn tokio_postgres_simple_queries_and_streams() {
             .await
             .expect("usable after a dropped stream");
     });
-}
-
-fn psql(gate: &Gate, arguments: &[&str]) -> (String, String) {
-    let output = Command::new("psql")
-        .args([
-            "-X",
-            "-h",
-            "127.0.0.1",
-            "-U",
-            "app",
-            "-d",
-            DATABASE,
-            "-p",
-            &gate.address.port().to_string(),
-        ])
-        .args(arguments)
-        .env("PGSSLMODE", "prefer")
-        .output()
-        .expect("psql runs");
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    (text(output.stdout), text(output.stderr))
-}
-
-fn psql_is_missing() -> bool {
-    let missing = Command::new("psql").arg("--version").output().is_err();
-    assert!(
-        !missing || std::env::var_os("REQUIRE_SERVERS").is_none(),
-        "psql is not installed"
-    );
-    missing
-}
-
-#[test]
-fn psql_describes_and_lists() {
-    let Some(gate) = gate() else { return };
-    if psql_is_missing() {
-        return;
-    }
-    let (out, errors) = psql(&gate, &["-c", "\\dt"]);
-    assert!(out.contains("users"), "{out}{errors}");
-    let (out, errors) = psql(&gate, &["-c", "\\d users"]);
-    assert!(
-        out.contains("users_pkey") && out.contains("double precision"),
-        "{out}{errors}"
-    );
-    for command in [
-        "\\l",
-        "\\df",
-        "\\dn+",
-        "\\du",
-        "\\conninfo",
-        "\\dv",
-        "\\d+ users",
-    ] {
-        let (_, errors) = psql(&gate, &["-c", command]);
-        assert!(!errors.contains("ERROR"), "{command}: {errors}");
-    }
-}
-
-#[test]
-fn psql_shows_a_refusal_with_everything_a_person_needs() {
-    let Some(gate) = gate() else { return };
-    if psql_is_missing() {
-        return;
-    }
-    let (_, errors) = psql(
-        &gate,
-        &["-v", "VERBOSITY=verbose", "-c", "DELETE FROM users"],
-    );
-    for piece in [
-        "ERROR:  42501",
-        "DETAIL:",
-        "HINT:",
-        "CONSTRAINT NAME:  require-where/",
-    ] {
-        assert!(errors.contains(piece), "{piece} is missing in\n{errors}");
-    }
-    let (out, errors) = psql(&gate, &["-c", "SELECT count(*) FROM users", "-At"]);
-    assert_eq!(out.trim(), "300", "{errors}");
-}
-
-#[test]
-fn psql_copies_from_standard_input_and_fetches_in_pieces() {
-    let Some(gate) = gate() else { return };
-    if psql_is_missing() {
-        return;
-    }
-    let script = "create temp table t (a int);\n\\copy t from program 'seq 1 90'\nselect sum(a) from t;\n\
-                  \\set FETCH_COUNT 7\nselect id from users order by id limit 20;\n";
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("script.sql");
-    std::fs::write(&file, script).expect("the script");
-    let (out, errors) = psql(&gate, &["-At", "-f", &file.to_string_lossy()]);
-    assert!(out.contains("4095"), "{out}\n{errors}");
-    assert!(
-        out.lines()
-            .filter(|line| line.parse::<u32>().is_ok_and(|n| n <= 20))
-            .count()
-            >= 20,
-        "{out}\n{errors}"
-    );
-}
-
-#[test]
-fn psql_stores_and_reads_large_objects() {
-    if psql_is_missing() {
-        return;
-    }
-    let Some(database) = fresh_database() else {
-        return;
-    };
-    database.prepare(SETUP);
-    // libpq does it with FunctionCall, over several messages of one transaction.
-    let gate = Gate::start_pooled(&database, "mode = \"transaction\", max = 2", RULES, |_| {});
-    let folder = tempfile::tempdir().expect("a folder");
-    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
-    let bytes: Vec<u8> = (0..300_000_u32).map(|i| (i * 7 % 251) as u8).collect();
-    std::fs::write(&from, &bytes).expect("a file");
-    let import = format!("\\lo_import '{}'", from.display());
-    let export = format!("\\lo_export :LASTOID '{}'", to.display());
-    let script = ["-c", &import, "-c", &export, "-c", "\\lo_unlink :LASTOID"];
-    let (out, errors) = psql(&gate, &script);
-    assert!(out.contains("lo_unlink"), "{out}{errors}");
-    assert!(std::fs::read(&to).expect("a file") == bytes, "other bytes");
-}
-
-#[test]
-fn pg_dump_dumps_large_objects_through_the_gate() {
-    let Some(database) = fresh_database() else {
-        return;
-    };
-    database.prepare(SETUP);
-    database.prepare("SELECT lo_from_bytea(0, 'kept in the dump'::bytea)");
-    let gate = Gate::start_pooled(&database, "mode = \"transaction\", max = 2", "", |_| {});
-    let port = gate.address.port().to_string();
-    let dump = Command::new("pg_dump")
-        .args([
-            "-h",
-            "127.0.0.1",
-            "-p",
-            &port,
-            "-U",
-            "app",
-            "-d",
-            DATABASE,
-            "--blobs",
-        ])
-        .output();
-    let Ok(dump) = dump else {
-        eprintln!("pg_dump is not installed");
-        return;
-    };
-    let (out, errors) = (
-        String::from_utf8_lossy(&dump.stdout),
-        String::from_utf8_lossy(&dump.stderr),
-    );
-    assert!(dump.status.success(), "{errors}");
-    let hex: String = b"kept in the dump"
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
-    assert!(out.contains(&hex), "{out}");
-    assert!(out.contains("COPY public.users"), "{out}");
 }

@@ -11,6 +11,7 @@ pub mod database;
 pub mod differential;
 pub mod gate;
 pub mod postgres;
+pub mod programs;
 pub mod proxy;
 pub mod raw;
 pub mod script;
