@@ -165,6 +165,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// unless settings went with it that nobody can tell any more. A statement
     /// must not run under another role or path than its client has set.
     fn go_on_without(&mut self) -> Result<(), Error> {
+        if self.dirty || self.dirty_names {
+            // The next link knows nothing of what code has set on this one.
+            self.tell_what_is_left();
+            self.note_wanted();
+            self.tainted = false;
+        }
         self.drop_link();
         if self.wants.are_unsettled() {
             let why = "settings were lost with the connection to the server";

@@ -428,7 +428,7 @@ fn resolving<'w>(world: &'w World, target: Option<&'w Facts>) -> resolve::World<
     }
 }
 
-fn protocol(simple: bool) -> ProtocolName {
+pub(super) fn protocol(simple: bool) -> ProtocolName {
     if simple {
         ProtocolName::Simple
     } else {

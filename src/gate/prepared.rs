@@ -239,6 +239,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// What would be sent to the server once more, and be read otherwise than it
     /// was judged: an error instead.
     pub(super) fn reads_otherwise(&self, prepared: &Prepared) -> Option<String> {
+        if !self.home.is_shared() && prepared.epoch.get() == self.names_epoch {
+            // The server has it as it was read, and is not told again.
+            return None;
+        }
         let changed = prepared.lexing ^ self.lexing();
         let text = &prepared.analysis.text;
         let otherwise =

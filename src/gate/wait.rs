@@ -11,15 +11,20 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::begin::said;
 use super::cancel::CallOff;
+use super::line::protocol;
 use super::roster::Presence;
 use super::session::{Mode, Session};
 use super::{Error, Worker};
 use crate::model::UserMessage;
+use crate::telemetry::{Outcome, Record, Timings};
 use crate::wire::postgres::encode;
 use crate::wire::postgres::frame::{self, client};
 
 /// Bytes a client may send ahead while it waits for a link.
 const AHEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// query_canceled.
+const CALLED_OFF: &str = "57014";
 
 /// Sessions are to end, and this one cannot go on as long as its database is held.
 async fn drained(worker: &Worker, presence: &Presence) {
@@ -105,8 +110,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 break;
             }
             if tag != client::SYNC && !told {
+                self.record_called_off(tag, self.inbox.get(frame::HEADER..size));
                 let message =
-                    UserMessage::error("57014", "canceling statement due to user request");
+                    UserMessage::error(CALLED_OFF, "canceling statement due to user request");
                 encode::error(&mut self.outbox, &message);
                 told = true;
                 self.discard = !whole;
@@ -120,6 +126,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         self.worker.spares.lend(&mut self.outbox);
         Ok(())
+    }
+
+    /// Stage six for a request that never came to the first.
+    fn record_called_off(&self, tag: u8, body: Option<&[u8]>) {
+        let mut strings = body.unwrap_or_default().split(|byte| *byte == 0);
+        let text = match tag {
+            client::QUERY => strings.next(),
+            client::PARSE => strings.nth(1),
+            _ => None,
+        };
+        self.worker.recorder.record(&Record {
+            session: self.id,
+            client: &self.client,
+            protocol: protocol(tag == client::QUERY),
+            statement: None,
+            text: &String::from_utf8_lossy(text.unwrap_or_default()),
+            outcome: Outcome::Cancelled,
+            refusal: None,
+            verdict: None,
+            remembered: false,
+            timings: Timings::default(),
+            rows_returned: 0,
+            rows_changed: None,
+            incident: None,
+            sqlstate: Some(CALLED_OFF),
+        });
     }
 
     /// The Sync behind a request that was called off needs no server.

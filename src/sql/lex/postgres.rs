@@ -1,5 +1,6 @@
 //! PostgreSQL's `scan.l`, rule by rule.
 
+use super::super::bytes::is_operator;
 use super::{Form, Kw, LexError, Tok, Token};
 
 /// Longest operator in bytes (NAMEDATALEN - 1).
@@ -40,28 +41,6 @@ fn is_ident_start(byte: u8) -> bool {
 
 fn is_ident(byte: u8) -> bool {
     is_ident_start(byte) || byte.is_ascii_digit() || byte == b'$'
-}
-
-fn is_operator(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'~' | b'!'
-            | b'@'
-            | b'#'
-            | b'^'
-            | b'&'
-            | b'|'
-            | b'`'
-            | b'?'
-            | b'+'
-            | b'-'
-            | b'*'
-            | b'/'
-            | b'%'
-            | b'<'
-            | b'>'
-            | b'='
-    )
 }
 
 impl Scan<'_> {

@@ -67,6 +67,45 @@ fn text_is_read_alike_behind_code_transactions_and_connections() {
 }
 
 #[test]
+fn text_is_read_alike_behind_a_connection_that_could_not_be_cleaned() {
+    let Some(database) = fresh_database() else {
+        return;
+    };
+    database.prepare(SETUP);
+    // Taking hundreds of tables away takes longer than it may.
+    let pool = "mode = \"transaction\", max = 1, clean_timeout = \"2ms\" }\n\
+                timeouts = { cancel = \"2ms\"";
+    let rules = format!("[table_limits]\nt = {{ returned = 5 }}\n\n{QUIET}");
+    let gate = Gate::start_pooled(&database, pool, &rules, |_| {});
+    let mut client = gate.connect();
+    let before = client.lines("Q select pg_backend_pid()");
+    client.lines(
+        "Q do $$begin for i in 1..400 loop execute 'create temp table a' || i || '()'; end loop; \
+         perform set_config('standard_conforming_strings', 'off', false); end$$",
+    );
+    holds(&mut client, &format!("Q {OFF}"));
+    holds(&mut client, &format!("Q {ON}"));
+    let after = client.lines("Q select pg_backend_pid()");
+    assert_ne!(before, after, "the connection was to be lost");
+}
+
+#[test]
+fn what_the_server_is_not_told_again_runs_on_as_it_was_read() {
+    let Some((_database, gate)) = scene("session") else {
+        return;
+    };
+    let mut client = gate.connect();
+    client.lines(&format!("P n {ON}\nS"));
+    client.lines("Q set standard_conforming_strings = off");
+    let lines = client.lines("B - n\nE -\nS");
+    assert!(!lines.iter().any(|line| line.starts_with('E')), "{lines:?}");
+    assert!(
+        !lines.iter().any(|line| line.contains("secret")),
+        "{lines:?}"
+    );
+}
+
+#[test]
 fn a_statement_is_not_shared_with_who_reads_it_otherwise() {
     let Some((_database, gate)) = scene("transaction") else {
         return;
