@@ -20,7 +20,7 @@ use crate::gate::brake::Brakes;
 use crate::gate::cancel::Cancels;
 use crate::gate::roster::Orders;
 use crate::gate::{Backends, Worker};
-use crate::net::accept::{Accepted, Arrivals, Handover};
+use crate::net::accept::{Accepted, Arrivals, Handover, Load};
 use crate::policy::{Judge, Policies};
 use crate::safety::rate::Rates;
 use crate::telemetry::Telemetry;
@@ -119,11 +119,9 @@ async fn work(shared: Shared, console: Arc<Console>, mut arrivals: Arrivals, mut
         tokio::select! {
             arrived = arrivals.next(), if open => match arrived {
                 Some((accepted, load)) => {
-                    let served = one(accepted, shared.clone(), worker.clone(), console.clone());
-                    sessions.spawn_local(async move {
-                        let _load = load;
-                        served.await;
-                    });
+                    // Not inside another future: that would hold it twice.
+                    let (shared, worker) = (shared.clone(), worker.clone());
+                    sessions.spawn_local(one(accepted, load, shared, worker, console.clone()));
                 }
                 None => open = false,
             },
@@ -139,7 +137,13 @@ async fn work(shared: Shared, console: Arc<Console>, mut arrivals: Arrivals, mut
     }
 }
 
-async fn one(accepted: Accepted, shared: Shared, worker: Rc<Worker>, console: Arc<Console>) {
+async fn one(
+    accepted: Accepted,
+    _load: Load,
+    shared: Shared,
+    worker: Rc<Worker>,
+    console: Arc<Console>,
+) {
     let Ok(socket) = accepted.stream.open() else {
         return;
     };

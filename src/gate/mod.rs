@@ -345,7 +345,9 @@ where
     let presence = listed.presence.clone();
     match behind {
         Behind::Postgres(source) => begin::run(arrival, worker, source, admission, presence).await,
-        Behind::Sqlite(engine) => served::run(arrival, worker, engine, admission, presence).await,
+        Behind::Sqlite(engine) => {
+            Box::pin(served::run(arrival, worker, engine, admission, presence)).await
+        }
     }
 }
 

@@ -226,9 +226,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.poll_move(cx, Mode::Serve)
             });
             match step.await? {
-                Step::Job(job) => self.do_job(*job).await?,
+                Step::Job(job) => Box::pin(self.do_job(*job)).await?,
                 Step::Overflow => Box::pin(self.stop_statement()).await?,
-                Step::Acquire => self.acquire().await?,
+                Step::Acquire => Box::pin(self.acquire()).await?,
                 Step::Tidy => Box::pin(self.tidy()).await?,
                 Step::Settled => {}
                 Step::Overdue(kind) => Box::pin(self.on_overdue(kind)).await?,

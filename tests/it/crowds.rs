@@ -7,9 +7,10 @@ use crate::support::database::{OWNER, fresh_database};
 use crate::support::gate::{DATABASE, Gate};
 use crate::support::raw::Raw;
 
-/// Resident kB of the gate for one idle client in a debug build with a thousand of
-/// them: measured are 7 to 18, the aim is 16.
-const KB_EACH: f64 = 24.0;
+/// Resident kB of the gate for one idle client; what the aim is.
+const KB_EACH: f64 = 16.0;
+/// How often it is read while they come.
+const ROUNDS: usize = 3;
 
 #[test]
 fn idle_clients_cost_little() {
@@ -17,7 +18,7 @@ fn idle_clients_cost_little() {
         return;
     };
     let count = std::env::var("CROWD").ok();
-    let count: usize = count.and_then(|text| text.parse().ok()).unwrap_or(1000);
+    let count: usize = count.and_then(|text| text.parse().ok()).unwrap_or(3000);
     let head = format!(
         "[limits]\nclients_max = 20000\n\n[[database]]\nname = \"{DATABASE}\"\nbackend = \"{}\"\n\
          pool = {{ mode = \"transaction\", max = 2 }}\ntimeouts = {{ client_idle = \"1h\", query = \"1m\" }}\n\n\
@@ -34,16 +35,20 @@ fn idle_clients_cost_little() {
             })
             .collect()
     };
-    let warm = connect(50);
-    let before = gate.resident();
-    let mut clients = connect(count);
-    let each = gate.resident().saturating_sub(before) as f64 / count as f64;
-    println!("{count} idle clients: {each:.1} kB each");
+    // Arenas, caches and policies grow in steps of megabytes: the middle one of
+    // three readings is what clients cost.
+    let mut clients = connect(50);
+    let mut readings = [0.0; ROUNDS];
+    for each in &mut readings {
+        let before = gate.resident();
+        clients.extend(connect(count / ROUNDS));
+        *each = gate.resident().saturating_sub(before) as f64 / (count / ROUNDS) as f64;
+    }
+    readings.sort_by(f64::total_cmp);
+    let each = readings[ROUNDS / 2];
+    println!("{count} idle clients: {each:.1} kB each ({readings:.1?})");
     assert!(each < KB_EACH, "{each:.1} kB for each of {count} clients");
-    assert_eq!(
-        gate.metric("portcullis_clients", ""),
-        (count + warm.len()) as f64
-    );
+    assert_eq!(gate.metric("portcullis_clients", ""), clients.len() as f64);
     // They are all still served.
     for client in clients.iter_mut().step_by(97) {
         assert_eq!(client.value("SELECT 2"), "2");
