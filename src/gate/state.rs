@@ -55,6 +55,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// ReadyForQuery: the truth about the transaction.
     pub(super) fn note_ready(&mut self, status: u8) {
         self.facts.transaction = TransactionState::from_byte(status);
+        // PostgreSQL 17 and later leave the implicit transaction of a pipeline open behind
+        // a Query, and trip over it behind the Sync (XX000): that is nobody else's.
+        self.dirty |= status == b'T' && !self.in_block;
         self.in_block = self.facts.transaction != TransactionState::Idle;
         self.progress.statements = self.progress.statements.wrapping_add(1);
         self.executed = 0;

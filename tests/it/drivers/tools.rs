@@ -1,14 +1,12 @@
 //! psql and pg_dump.
 
-use std::process::Command;
-
 use super::{Scene, scene, scene_with};
 use crate::support::database::fresh_database;
-use crate::support::programs::output;
+use crate::support::programs::{output, tool};
 use crate::support::raw::Raw;
 
 fn psql(scene: &Scene, arguments: &[&str]) -> (String, String) {
-    let mut command = Command::new("psql");
+    let mut command = tool("psql");
     let output = scene.lead(command.arg("-X").args(arguments)).output();
     let output = output.expect("psql runs: `cargo xtask setup` installs it");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
@@ -128,12 +126,12 @@ fn dump_and_restore(arguments: &[&str], max: usize) {
     let restored = fresh_database().expect("a second database");
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("dump");
-    let mut dump = Command::new("pg_dump");
+    let mut dump = tool("pg_dump");
     dump.args(arguments)
         .args(["--exclude-table=canary_*", "-f"])
         .arg(&file);
     output(scene.lead(&mut dump));
-    let mut restore = Command::new("pg_restore");
+    let mut restore = tool("pg_restore");
     restore
         .args(["--exit-on-error", "-h", "127.0.0.1", "-U", "postgres"])
         .args([

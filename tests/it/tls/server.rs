@@ -350,3 +350,25 @@ fn a_gate_reaches_another_gate_with_direct_tls() {
     let outer = Gate::start_with(&head, "");
     assert_eq!(ask(&outer, "SELECT 'twice'").as_deref(), Ok("twice"));
 }
+
+#[test]
+fn direct_tls_and_channel_binding_reach_a_server_that_knows_them() {
+    let Some(server) = secured() else { return };
+    let mut admin = Raw::login(server.address, &Login::new(SUPERUSER, "postgres"));
+    let version: u32 = admin
+        .value("SHOW server_version_num")
+        .parse()
+        .expect("a version");
+    let options = format!(
+        "sslmode=verify-full&sslnegotiation=direct&channel_binding=require&sslrootcert={}",
+        server.file("ca.crt")
+    );
+    let user = "scram_login:open%20sesame";
+    let gate = server.gate(user, &server.address.to_string(), &options, "");
+    let asked = ask(&gate, ENCRYPTED);
+    match version >= 170_000 {
+        true => assert_eq!(asked.as_deref(), Ok("t")),
+        // An older server cannot make sense of the handshake, and nothing else is tried.
+        false => assert!(asked.is_err(), "{asked:?}"),
+    }
+}
