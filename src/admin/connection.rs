@@ -20,12 +20,12 @@ const LIFE: Duration = Duration::from_secs(60);
 
 /// Accepts at most [`CONNECTIONS_MAX`] connections at once.
 pub(super) struct Limited {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     permits: Arc<Semaphore>,
 }
 
 impl Limited {
-    pub(super) fn new(listener: TcpListener) -> Limited {
+    pub(super) fn new(listener: Arc<TcpListener>) -> Limited {
         Limited {
             listener,
             permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)),

@@ -12,13 +12,18 @@ mod connection;
 mod page;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::net::passing::{Label, Passing};
 use crate::telemetry::Telemetry;
+
+/// The role of its socket when it is passed on.
+pub const ROLE: &str = "admin";
 
 /// Whether the gate should be sent clients.
 #[derive(Debug, Default)]
@@ -96,29 +101,40 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Admin {
     address: SocketAddr,
+    /// The address as it is written in the configuration.
+    written: SocketAddr,
+    listener: Weak<TcpListener>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Admin {
-    /// Binds, so that a port that is taken is an error at start, and serves.
-    pub fn start(address: SocketAddr, sources: Sources) -> Result<Admin, Error> {
+    /// Binds, so that a port that is taken is an error at start, and serves; on a
+    /// socket of the gate before if it passed one on.
+    pub fn start(
+        written: SocketAddr,
+        passed: Option<std::net::TcpListener>,
+        sources: Sources,
+    ) -> Result<Admin, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(Error::Start)?;
         let listener = {
             let _inside = runtime.enter();
-            std::net::TcpListener::bind(address)
+            passed
+                .map_or_else(|| std::net::TcpListener::bind(written), Ok)
                 .and_then(|listener| {
                     listener.set_nonblocking(true)?;
-                    tokio::net::TcpListener::from_std(listener)
+                    TcpListener::from_std(listener)
                 })
-                .map_err(|source| Error::Bind { address, source })?
+                .and_then(|listener| Ok((listener.local_addr()?, Arc::new(listener))))
         };
-        let address = listener
-            .local_addr()
-            .map_err(|source| Error::Bind { address, source })?;
+        let (address, listener) = listener.map_err(|source| Error::Bind {
+            address: written,
+            source,
+        })?;
+        let weak = Arc::downgrade(&listener);
         let (stop, mut stopped) = watch::channel(false);
         let serve = async move {
             let pages = page::router(sources);
@@ -143,9 +159,22 @@ impl Admin {
             .map_err(Error::Start)?;
         Ok(Admin {
             address,
+            written,
+            listener: weak,
             stop,
             thread: Some(thread),
         })
+    }
+
+    /// How the socket can be passed on to the gate that follows.
+    pub fn passing(&self) -> Passing {
+        let label = Label {
+            role: ROLE.to_owned(),
+            written: self.written.to_string(),
+            bound: self.address.to_string(),
+            file: false,
+        };
+        Passing::new(label, self.listener.clone(), None)
     }
 
     /// The address bound, with the port that was chosen.

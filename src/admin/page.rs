@@ -121,7 +121,7 @@ mod tests {
             readiness: readiness.clone(),
             status: Arc::new(Entries),
         };
-        let admin = Admin::start("127.0.0.1:0".parse().unwrap(), sources).unwrap();
+        let admin = Admin::start("127.0.0.1:0".parse().unwrap(), None, sources).unwrap();
         assert!(get(&admin, "/healthz").starts_with("HTTP/1.1 200"));
         assert!(get(&admin, "/readyz").contains("503"));
         readiness.listening();

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use super::neighbours;
 use super::shutdown::{Phase, Shutdown};
+use super::takeover::TAKEOVER;
+use super::takeover::give::Giving;
 use crate::control::{Answer, Caller, Commands, Line, Request};
 use crate::gate::cancel::Cancels;
 use crate::model::ProcessId;
@@ -20,18 +22,20 @@ pub(super) struct Desk {
     /// Connections served now.
     pub(super) clients: Arc<AtomicUsize>,
     pub(super) cancels: Arc<Cancels>,
+    pub(super) giving: Giving,
 }
 
 impl Commands for Desk {
     fn answer<'a>(
         &'a self,
         request: &'a Request,
-        _caller: &'a Caller,
-        _line: &'a mut Line,
+        caller: &'a Caller,
+        line: &'a mut Line,
     ) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
         Box::pin(async move {
             match &*request.command {
                 "state" => Ok(self.state()),
+                TAKEOVER => self.giving.give(caller, line).await,
                 neighbours::CANCEL => neighbours::cancel(&self.cancels, request).await,
                 other => Err(format!("this gate knows no command `{other}`")),
             }

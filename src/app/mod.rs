@@ -20,6 +20,7 @@ pub mod shutdown;
 mod signal;
 mod status;
 mod steer;
+mod takeover;
 pub mod workers;
 
 use std::net::SocketAddr;
@@ -50,6 +51,7 @@ use backends::Databases;
 use directories::Directories;
 use doors::Doors;
 use status::Board;
+use takeover::take::Predecessor;
 use workers::Shared;
 
 /// Why the gate cannot start.
@@ -88,6 +90,9 @@ pub enum AppError {
     /// The control socket cannot be opened.
     #[error("the gate cannot be steered")]
     Control(#[from] crate::control::Error),
+    /// The gate that runs cannot be taken over from; it goes on.
+    #[error("cannot take over from the gate that runs")]
+    Takeover(#[source] crate::control::Error),
     /// A thread or a runtime cannot be started.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
@@ -100,6 +105,8 @@ pub struct Options {
     pub start_refusing: bool,
     /// Notice changed files.
     pub watch: bool,
+    /// Take over from the gate that runs, with its listening sockets.
+    pub takeover: bool,
 }
 
 /// A gate, built and bound, not yet serving.
@@ -119,6 +126,15 @@ pub struct App {
     manager: manager::Manager,
     /// Our place among the gates of the run folder; none: there is no such folder.
     seat: Option<Seat>,
+    /// The gate that serves until this one could.
+    before: Option<Before>,
+}
+
+/// Whom a gate follows, and which of the sockets that came from there it serves.
+struct Before {
+    gate: Predecessor,
+    taken: Vec<usize>,
+    tie: Option<manager::Tie>,
 }
 
 impl App {
@@ -154,7 +170,13 @@ impl App {
         let directories = Arc::new(Directories::new(side.handle().clone()));
         directories.swap(directories.prepare(&config)?);
         let seat = sit_down(&config)?;
-        let acceptors = bind(&config, &side)?;
+        let mut held = Held::from_environment();
+        // As late as can be: from here on another gate waits for this one.
+        let before = match options.takeover {
+            true => Some(follow(seat.as_ref(), &side, &mut held)?),
+            false => None,
+        };
+        let acceptors = bind(&config, &side, &mut held)?;
         let addresses: Vec<Endpoint> = acceptors.iter().map(|a| a.address().clone()).collect();
         let config = Arc::new(ArcSwap::from_pointee(config));
         let (drain, draining) = watch::channel(false);
@@ -212,10 +234,16 @@ impl App {
                     readiness: readiness.clone(),
                     status: board.clone(),
                 };
-                Some(Admin::start(address, sources)?)
+                let passed = held.take_tcp(crate::admin::ROLE, address);
+                Some(Admin::start(address, passed, sources)?)
             }
             None => None,
         };
+        let before = before.map(|(gate, tie)| Before {
+            gate,
+            taken: held.taken(),
+            tie,
+        });
         Ok(App {
             shared,
             databases,
@@ -230,6 +258,7 @@ impl App {
             options,
             manager: manager::Manager::default(),
             seat,
+            before,
         })
     }
 
@@ -290,13 +319,27 @@ fn sit_down(config: &Config) -> Result<Option<Seat>, AppError> {
     }
 }
 
-fn bind(config: &Config, side: &Runtime) -> Result<Vec<Acceptor>, AppError> {
+/// Gets the sockets of the gate that runs.
+fn follow(
+    seat: Option<&Seat>,
+    side: &Runtime,
+    held: &mut Held,
+) -> Result<(Predecessor, Option<manager::Tie>), AppError> {
+    let seat = seat.ok_or(AppError::Nothing(
+        "there is no run folder in which the gate that runs could be found: set run_dir",
+    ))?;
+    let asked = side.block_on(Predecessor::ask(seat.place()));
+    let (gate, passed, tie) = asked.map_err(AppError::Takeover)?;
+    held.receive(passed);
+    Ok((gate, tie))
+}
+
+fn bind(config: &Config, side: &Runtime, held: &mut Held) -> Result<Vec<Acceptor>, AppError> {
     let _inside = side.enter();
-    let mut held = Held::from_environment();
     let doors = config.listen.iter().enumerate();
     let acceptors = doors
         .map(|(number, door)| {
-            Acceptor::bind(&door.address, number, &mut held).map_err(|source| AppError::Listen {
+            Acceptor::bind(&door.address, number, held).map_err(|source| AppError::Listen {
                 address: door.address.clone(),
                 source,
             })

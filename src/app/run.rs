@@ -12,11 +12,15 @@ use super::manager::Manager;
 use super::reload::{self, Reloading, Trigger, Watch};
 use super::shutdown::{Phase, Shutdown};
 use super::steer::Steer;
+use super::takeover::give::Giving;
 use super::{App, AppError, doors, signal, workers};
+use crate::admin::Admin;
 use crate::config::Endpoint;
 use crate::console::{Console, Plant};
-use crate::control;
+use crate::control::{self, Seat};
 use crate::gate::roster::{Mailbox, Orders, mailbox};
+use crate::net::Acceptor;
+use crate::net::passing::Passing;
 use crate::policy::Policies;
 use crate::telemetry::{Event, Recorder};
 
@@ -28,7 +32,8 @@ impl App {
 
     /// Serves until a signal ends it; `docs/console.md` says what each means. Blocks.
     pub fn serve_until_signal(mut self) -> Result<(), AppError> {
-        self.manager = Manager::from_environment();
+        let tie = self.before.as_mut().and_then(|before| before.tie.take());
+        self.manager = tie.map_or_else(Manager::from_environment, Manager::inherit);
         let shutdown = Shutdown::new();
         let handle = self.side.handle().clone();
         self.run(&shutdown, |listener| {
@@ -54,6 +59,11 @@ impl App {
             .spawn(self.manager.clone().show_life(mailboxes.clone()));
         let (handovers, threads) =
             workers::start(&self.shared, &console, orders).map_err(AppError::Thread)?;
+        let passing = self.acceptors.iter().map(Acceptor::passing);
+        let passing = passing.chain(self.admin.as_ref().map(Admin::passing));
+        self.hear_commands(shutdown, passing.collect())?;
+        // Nothing can fail any more: now the gate before is told to go.
+        self.relieve()?;
         let accepting: Vec<_> = std::mem::take(&mut self.acceptors)
             .into_iter()
             .map(|acceptor| {
@@ -71,7 +81,6 @@ impl App {
             );
             move || upkeep(&policies, &telemetry.recorder(), &closed)
         });
-        self.hear_commands(shutdown)?;
         self.readiness.listening();
         let addresses: Vec<String> = self.addresses.iter().map(Endpoint::to_string).collect();
         let addresses = addresses.join(", ");
@@ -88,15 +97,26 @@ impl App {
         tracing::info!("closing: no new clients");
         self.manager.stopping("waiting for clients to leave");
         let _ = closing.send(true);
+        let relieved = shutdown.is_relieved();
+        if relieved && let Some(admin) = self.admin.take() {
+            // The pages are the other gate's. Closing them waits for who reads them.
+            self.side.spawn_blocking(move || drop(admin));
+        }
         self.side.block_on(async {
             for door in accepting {
                 let _ = door.await;
             }
         });
         let _ = self.side.block_on(upkeep);
-        let patience = self.shared.config.load().limits.drain_timeout;
+        let limits = self.shared.config.load().limits.clone();
+        let patience = limits.drain_timeout;
+        let leisure = if relieved {
+            limits.takeover_timeout
+        } else {
+            patience
+        };
         self.side
-            .block_on(leave(&threads, shutdown, Phase::Draining, patience));
+            .block_on(leave(&threads, shutdown, Phase::Draining, leisure));
         tracing::info!("draining: clients leave when their transactions have ended");
         // A reload must not swap anything any more.
         drop(watch);
@@ -114,23 +134,48 @@ impl App {
         Ok(())
     }
 
-    /// Opens the control socket, and is found there from now on.
-    fn hear_commands(&mut self, shutdown: &Shutdown) -> Result<(), AppError> {
+    /// Opens the control socket.
+    fn hear_commands(
+        &mut self,
+        shutdown: &Shutdown,
+        sockets: Vec<Passing>,
+    ) -> Result<(), AppError> {
         let Some(seat) = &mut self.seat else {
             return Ok(());
         };
+        let (process, manager) = (seat.process(), self.manager.clone());
         let desk = Desk {
-            process: seat.process(),
+            process,
             shutdown: shutdown.clone(),
             clients: self.shared.clients.clone(),
             cancels: self.shared.cancels.clone(),
+            giving: Giving::new(process, sockets, shutdown.clone(), manager),
         };
         if let Some(listener) = seat.take_listener() {
             let _inside = self.side.enter();
             let listener = UnixListener::from_std(listener).map_err(control::Error::from)?;
             self.side.spawn(control::serve(listener, Arc::new(desk)));
         }
-        Ok(seat.become_current()?)
+        Ok(())
+    }
+
+    /// Takes the place of the gate before, if there is one, and is found from now on.
+    fn relieve(&mut self) -> Result<(), AppError> {
+        let follows = self.before.is_some();
+        if let Some(before) = self.before.take() {
+            let relieving = before.gate.relieve(before.taken);
+            self.side.block_on(relieving).map_err(AppError::Takeover)?;
+            self.acceptors.iter().for_each(Acceptor::own);
+        }
+        match self.seat.as_ref().map(Seat::become_current) {
+            // Too late to go back: clients need somebody now.
+            Some(Err(error)) if follows => {
+                tracing::error!(%error, "the control socket is not found by its name");
+                Ok(())
+            }
+            Some(failed) => Ok(failed?),
+            None => Ok(()),
+        }
     }
 
     fn console(

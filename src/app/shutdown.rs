@@ -1,6 +1,7 @@
 //! How the gate is told to stop: first politely, then at once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 
@@ -21,12 +22,14 @@ pub enum Phase {
 #[derive(Debug, Clone)]
 pub struct Shutdown {
     phase: Arc<watch::Sender<Phase>>,
+    relieved: Arc<AtomicBool>,
 }
 
 impl Default for Shutdown {
     fn default() -> Self {
         Shutdown {
             phase: Arc::new(watch::Sender::new(Phase::Running)),
+            relieved: Arc::default(),
         }
     }
 }
@@ -40,6 +43,18 @@ impl Shutdown {
     /// No new clients; it ends when the last one that is here has left.
     pub fn close(&self) {
         self.raise(Phase::Closing);
+    }
+
+    /// Another gate serves from now on: like [`close`](Self::close), and nobody
+    /// needs to be told that the service stops, for it does not.
+    pub fn relieve(&self) {
+        self.relieved.store(true, Ordering::Release);
+        self.close();
+    }
+
+    /// Whether another gate serves instead.
+    pub fn is_relieved(&self) -> bool {
+        self.relieved.load(Ordering::Acquire)
     }
 
     /// No new clients; those that are here may finish what they began.

@@ -32,10 +32,14 @@ pub(super) struct Listener {
 
 impl Listener {
     async fn act(&self, meaning: Meaning) {
-        let again = self.shutdown.phase() > Phase::Running;
+        let phase = self.shutdown.phase();
+        // That another gate took over was nobody's first word to this one.
+        let again =
+            phase > Phase::Closing || (phase > Phase::Running && !self.shutdown.is_relieved());
         match meaning {
             // Whoever asks twice does not want to wait.
             Meaning::Close | Meaning::Drain if again => self.shutdown.now(),
+            Meaning::Close if self.shutdown.is_relieved() => self.shutdown.drain(),
             Meaning::Close => self.shutdown.close(),
             Meaning::Drain => self.shutdown.drain(),
             Meaning::Now => self.shutdown.now(),

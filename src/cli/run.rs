@@ -25,6 +25,9 @@ pub(super) struct Run {
     /// If policies cannot be loaded, serve all the same and refuse everything
     #[arg(long)]
     start_refusing: bool,
+    /// Take over the sockets of the gate that runs, once this one is ready
+    #[arg(long)]
+    takeover: bool,
 }
 
 pub(super) fn run(run: &Run) -> ExitCode {
@@ -41,6 +44,7 @@ pub(super) fn run(run: &Run) -> ExitCode {
         Options {
             start_refusing: run.start_refusing,
             watch: true,
+            takeover: run.takeover,
         },
         |_| {},
     )

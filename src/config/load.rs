@@ -360,6 +360,9 @@ fn limits(top: Table<'_>) -> Limits {
         drain_timeout: table
             .duration("drain_timeout")
             .unwrap_or(default.drain_timeout),
+        takeover_timeout: table
+            .duration("takeover_timeout")
+            .unwrap_or(default.takeover_timeout),
     }
 }
 

@@ -407,6 +407,9 @@ pub struct Limits {
     pub logins_failed_window: Duration,
     /// Time given to clients when draining.
     pub drain_timeout: Duration,
+    /// Time before that in which they may leave by themselves, when another
+    /// gate has taken over.
+    pub takeover_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -420,6 +423,7 @@ impl Default for Limits {
             logins_failed_max: 20,
             logins_failed_window: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
+            takeover_timeout: Duration::from_secs(300),
         }
     }
 }

@@ -417,6 +417,12 @@ pub const LIMITS: Section = Section {
             "`\"30s\"`",
             "Time that clients get to finish when the gate stops.",
         ),
+        key(
+            "takeover_timeout",
+            "duration",
+            "`\"5m\"`",
+            "Time in which clients may leave by themselves when another gate has taken over; then `drain_timeout` runs.",
+        ),
     ],
 };
 

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::Held;
@@ -11,6 +12,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
 
 use super::Socket;
+use super::passing::{Label, Listens, Passing};
 use super::unix::{self, SocketFile};
 use crate::config::Endpoint;
 
@@ -100,11 +102,13 @@ pub type Admit = Box<dyn Fn(usize, IpAddr) -> bool + Send>;
 /// Accepts on one address until told to stop.
 #[derive(Debug)]
 pub struct Acceptor {
-    listener: Listener,
+    listener: Arc<Listener>,
     address: Endpoint,
+    /// The address as it is written in the configuration.
+    written: Endpoint,
     door: usize,
     /// Of a Unix socket; it goes when nobody accepts any more.
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
 }
 
 #[derive(Debug)]
@@ -113,20 +117,42 @@ pub(super) enum Listener {
     Unix(UnixListener),
 }
 
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Listener::Tcp(listener) => listener.as_fd(),
+            Listener::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
+/// A socket, where it is bound, and the file that goes with it.
+pub(super) type Taken = (Listener, Endpoint, Option<SocketFile>);
+
+/// The role of these sockets when they are passed on.
+pub(super) const DOOR: &str = "door";
+
 impl Acceptor {
     /// Binds now, so that a port that is taken is an error at start.
-    /// A socket that the service manager holds for this address is used as it is:
-    /// whoever knocks while one gate follows another waits in its backlog.
-    pub fn bind(address: &Endpoint, door: usize, held: &mut Held) -> io::Result<Acceptor> {
-        if let Some(listener) = held.take(address) {
-            return Ok(Acceptor {
-                listener: listener?,
-                address: address.clone(),
-                door,
-                _file: None,
-            });
-        }
-        let (listener, address, file) = match address {
+    /// A socket for this address that the service manager holds, or the gate
+    /// before, is used as it is: whoever knocks while one gate follows another
+    /// waits in its backlog.
+    pub fn bind(written: &Endpoint, door: usize, held: &mut Held) -> io::Result<Acceptor> {
+        let (listener, address, file) = match held.take(written) {
+            Some(taken) => taken?,
+            None => Self::open(written)?,
+        };
+        Ok(Acceptor {
+            listener: Arc::new(listener),
+            address,
+            written: written.clone(),
+            door,
+            file,
+        })
+    }
+
+    fn open(address: &Endpoint) -> io::Result<Taken> {
+        Ok(match address {
             Endpoint::Tcp(address) => {
                 let listener = tcp(*address)?;
                 let chosen = Endpoint::Tcp(listener.local_addr()?);
@@ -137,13 +163,26 @@ impl Acceptor {
                 let listener = UnixListener::from_std(listener)?;
                 (Listener::Unix(listener), address.clone(), file)
             }
-        };
-        Ok(Acceptor {
-            listener,
-            address,
-            door,
-            _file: file,
         })
+    }
+
+    /// How the socket can be passed on to the gate that follows.
+    pub fn passing(&self) -> Passing {
+        let label = Label {
+            role: DOOR.to_owned(),
+            written: self.written.to_string(),
+            bound: self.address.to_string(),
+            file: self.file.is_some(),
+        };
+        let socket = Arc::downgrade(&self.listener) as Weak<dyn Listens>;
+        Passing::new(label, socket, self.file.as_ref().map(SocketFile::ownership))
+    }
+
+    /// The gate before has gone: what it left is ours.
+    pub fn own(&self) {
+        if let (Some(file), Endpoint::Unix { mode, .. }) = (&self.file, &self.written) {
+            file.own(*mode);
+        }
     }
 
     /// The address bound, with the port that was chosen.

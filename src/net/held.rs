@@ -1,13 +1,17 @@
 //! Listening sockets that the service manager holds for the gate (LISTEN_FDS of
-//! systemd): they live on while one process follows another.
+//! systemd), or that came from the gate before: they live on while one process
+//! follows another.
 
 use std::io;
-use std::net::TcpListener as StdTcp;
+use std::net::{SocketAddr, TcpListener as StdTcp};
 use std::os::unix::net::UnixListener as StdUnix;
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, UnixListener};
 
-use super::accept::Listener;
+use super::accept::{DOOR, Listener, Taken};
+use super::passing::Passed;
+use super::unix::SocketFile;
 use crate::config::{Endpoint, UnixAddress};
 
 /// Sockets that nobody listens to yet.
@@ -15,6 +19,8 @@ use crate::config::{Endpoint, UnixAddress};
 pub struct Held {
     tcp: Vec<StdTcp>,
     unix: Vec<StdUnix>,
+    /// From the gate before; none: taken.
+    passed: Vec<Option<Passed>>,
 }
 
 impl Held {
@@ -32,8 +38,44 @@ impl Held {
         held
     }
 
+    /// Adds what the gate before passed on.
+    pub fn receive(&mut self, passed: Vec<Passed>) {
+        self.passed = passed.into_iter().map(Some).collect();
+    }
+
+    /// Numbers of those that were taken, in the order in which they were passed.
+    pub fn taken(&self) -> Vec<usize> {
+        let passed = self.passed.iter().enumerate();
+        let taken = passed.filter(|(_, passed)| passed.is_none());
+        taken.map(|(at, _)| at).collect()
+    }
+
     /// The socket for this address. Must be called inside a runtime.
-    pub(super) fn take(&mut self, address: &Endpoint) -> Option<io::Result<Listener>> {
+    pub(super) fn take(&mut self, address: &Endpoint) -> Option<io::Result<Taken>> {
+        if let Some(passed) = self.take_passed(DOOR, &address.to_string(), address) {
+            return Some(door(passed, address));
+        }
+        let listener = self.take_held(address)?;
+        Some(listener.map(|listener| (listener, address.clone(), None)))
+    }
+
+    /// A socket for this address that the gate before has used in another role.
+    pub fn take_tcp(&mut self, role: &str, address: SocketAddr) -> Option<StdTcp> {
+        let passed = self.take_passed(role, &address.to_string(), &Endpoint::Tcp(address))?;
+        Some(StdTcp::from(passed.socket))
+    }
+
+    /// Only a socket that listens, and of the kind that is wanted.
+    fn take_passed(&mut self, role: &str, name: &str, wanted: &Endpoint) -> Option<Passed> {
+        let fits = |passed: &Option<Passed>| {
+            let it = passed.as_ref().filter(|it| it.is(role, name));
+            it.is_some_and(|it| is_listening(it, wanted))
+        };
+        let at = self.passed.iter().position(fits)?;
+        self.passed[at].take()
+    }
+
+    fn take_held(&mut self, address: &Endpoint) -> Option<io::Result<Listener>> {
         match address {
             Endpoint::Tcp(address) => {
                 let is = |held: &StdTcp| held.local_addr().is_ok_and(|local| local == *address);
@@ -61,6 +103,47 @@ impl Held {
         let unix = self.unix.iter().filter_map(|held| held.local_addr().ok());
         let unix = unix.map(|address| format!("{address:?}"));
         tcp.map(|address| address.to_string()).chain(unix).collect()
+    }
+}
+
+fn is_listening(passed: &Passed, wanted: &Endpoint) -> bool {
+    let socket = SockRef::from(&passed.socket);
+    let fits = socket.local_addr().is_ok_and(|bound| match wanted {
+        Endpoint::Tcp(_) => bound.as_socket().is_some(),
+        Endpoint::Unix { .. } => bound.is_unix(),
+    });
+    // A file that is gone is made anew, with a socket of its own.
+    let reachable = match wanted {
+        Endpoint::Unix {
+            path: UnixAddress::Path(path),
+            ..
+        } => path.exists(),
+        _ => true,
+    };
+    fits && reachable && socket.is_listener().unwrap_or(false)
+}
+
+/// A door that the gate before has served until now.
+fn door(passed: Passed, address: &Endpoint) -> io::Result<Taken> {
+    let Passed { label, socket } = passed;
+    match address {
+        Endpoint::Tcp(_) => {
+            let listener = StdTcp::from(socket);
+            listener.set_nonblocking(true)?;
+            let bound = Endpoint::Tcp(listener.local_addr()?);
+            let listener = TcpListener::from_std(listener)?;
+            Ok((Listener::Tcp(listener), bound, None))
+        }
+        Endpoint::Unix { path, .. } => {
+            let listener = StdUnix::from(socket);
+            listener.set_nonblocking(true)?;
+            let file = match path {
+                UnixAddress::Path(path) if label.file => Some(SocketFile::of_another(path)?),
+                _ => None,
+            };
+            let listener = UnixListener::from_std(listener)?;
+            Ok((Listener::Unix(listener), address.clone(), file))
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 pub mod accept;
 mod ends;
 mod held;
+pub mod passing;
 pub mod socket;
 pub mod tls;
 pub mod unix;

@@ -4,6 +4,8 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -12,18 +14,75 @@ use crate::config::UnixAddress;
 /// The file of a socket that is listened on; it is removed when nobody listens
 /// any more, unless somebody else has put another one in its place.
 #[derive(Debug)]
-pub struct SocketFile {
+pub struct SocketFile(Ownership);
+
+/// Whose business it is to remove the file. Clones know the same.
+#[derive(Debug, Clone)]
+pub struct Ownership(Arc<Owned>);
+
+#[derive(Debug)]
+struct Owned {
     path: PathBuf,
-    /// Device and number, by which our own file is known.
+    /// Device and number, by which the file is known.
     identity: (u64, u64),
+    /// Another process may be listening on the socket.
+    left_alone: AtomicBool,
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).ok() == Some(self.identity) {
+        let Owned {
+            path, left_alone, ..
+        } = &*self.0.0;
+        if self.0.is_in_place() && !left_alone.load(Ordering::Acquire) {
             // What cannot be removed is found stale by the next one who listens.
-            let _ = std::fs::remove_file(&self.path);
+            let _ = std::fs::remove_file(path);
         }
+    }
+}
+
+impl SocketFile {
+    fn at(path: &Path) -> io::Result<SocketFile> {
+        Ok(SocketFile(Ownership(Arc::new(Owned {
+            path: path.to_owned(),
+            identity: identity(path)?,
+            left_alone: AtomicBool::new(false),
+        }))))
+    }
+
+    /// The file of a socket that another process listens on as well, and which
+    /// stays that one's until [`own`](Self::own).
+    pub(super) fn of_another(path: &Path) -> io::Result<SocketFile> {
+        let file = SocketFile::at(path)?;
+        file.0.leave_alone(true);
+        Ok(file)
+    }
+
+    /// From now on the file is ours, and has these mode bits.
+    pub(super) fn own(&self, mode: u32) {
+        self.0.leave_alone(false);
+        if self.0.is_in_place() {
+            let mode = std::fs::Permissions::from_mode(mode);
+            if let Err(error) = std::fs::set_permissions(&self.0.0.path, mode) {
+                tracing::warn!(%error, path = %self.0.0.path.display(), "the socket keeps its mode bits");
+            }
+        }
+    }
+
+    pub(super) fn ownership(&self) -> Ownership {
+        self.0.clone()
+    }
+}
+
+impl Ownership {
+    /// Whether the file is still the one it was.
+    pub(super) fn is_in_place(&self) -> bool {
+        identity(&self.0.path).ok() == Some(self.0.identity)
+    }
+
+    /// Whether the file stays when we stop listening.
+    pub(super) fn leave_alone(&self, alone: bool) {
+        self.0.left_alone.store(alone, Ordering::Release);
     }
 }
 
@@ -57,11 +116,7 @@ pub fn listen(address: &UnixAddress, mode: u32) -> io::Result<(UnixListener, Opt
         return Err(error);
     }
     listener.set_nonblocking(true)?;
-    let file = SocketFile {
-        path: path.clone(),
-        identity: identity(path)?,
-    };
-    Ok((listener, Some(file)))
+    Ok((listener, Some(SocketFile::at(path)?)))
 }
 
 /// Short, because a socket's path is.

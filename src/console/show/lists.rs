@@ -296,6 +296,7 @@ pub(super) fn state(console: &Console, table: &mut Table) {
         ("active", !paused && !suspended),
         ("paused", paused),
         ("suspended", suspended),
+        ("draining", *console.plant.closing.borrow()),
     ] {
         table.row(vec![key.into(), word(is).into()]);
     }

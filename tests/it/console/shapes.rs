@@ -163,7 +163,7 @@ fn rows_can_be_fetched_in_portions() {
         return;
     };
     let mut ops = scene.ops().0;
-    let lines = ops.lines("P - SHOW STATE\nB p -\nE p 2\nE p 2\nS");
+    let lines = ops.lines("P - SHOW STATE\nB p -\nE p 2\nE p 3\nS");
     assert_eq!(
         lines,
         [
@@ -173,6 +173,7 @@ fn rows_can_be_fetched_in_portions() {
             "DataRow paused | no",
             "PortalSuspended",
             "DataRow suspended | no",
+            "DataRow draining | no",
             "CommandComplete SHOW",
             "ReadyForQuery I",
         ]

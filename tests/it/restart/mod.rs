@@ -2,6 +2,8 @@
 //! connects meanwhile is turned away.
 
 mod control;
+mod failing;
+mod takeover;
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;

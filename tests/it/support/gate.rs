@@ -7,6 +7,7 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -22,8 +23,9 @@ pub struct Gate {
     pub address: SocketAddr,
     /// Where `/metrics` and the health checks are.
     pub admin: SocketAddr,
-    folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
     head: String,
+    log: PathBuf,
     child: Child,
 }
 
@@ -95,25 +97,51 @@ impl Gate {
         );
         let file = folder.path().join("portcullis.toml");
         std::fs::write(&file, format!("{head}{rules}")).expect("the configuration");
-        let log = std::fs::File::create(folder.path().join("log")).expect("a log file");
-        let child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
-            .args(["run", "--config"])
-            .envs(environment.iter().copied())
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a second handle"))
-            .stderr(log)
-            .spawn()
-            .expect("the gate starts");
+        let log = folder.path().join("log");
+        let mut command = command(&file, &log);
+        let child = command.envs(environment.iter().copied()).spawn();
         let mut gate = Gate {
             address,
             admin,
-            folder,
+            folder: Arc::new(folder),
             head,
-            child,
+            log,
+            child: child.expect("the gate starts"),
         };
         gate.wait_until_open();
         gate
+    }
+
+    /// Starts a gate that takes over from this one; returns when it serves.
+    pub fn follow(&self) -> Gate {
+        let mut next = self.try_follow();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !next.log().contains("the gate is open") {
+            if let Ok(Some(status)) = next.child.try_wait() {
+                panic!("the gate ended with {status}:\n{}", next.log());
+            }
+            assert!(Instant::now() < deadline, "it does not open");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        next
+    }
+
+    /// Like [`Gate::follow`], and does not wait for it to succeed.
+    pub fn try_follow(&self) -> Gate {
+        let log = self.log.with_extension("next");
+        let log = (0..)
+            .map(|number| log.with_extension(format!("{number}")))
+            .find(|log| !log.exists())
+            .expect("a new name");
+        let mut command = command(&self.config_path(), &log);
+        Gate {
+            address: self.address,
+            admin: self.admin,
+            folder: self.folder.clone(),
+            head: self.head.clone(),
+            log,
+            child: command.arg("--takeover").spawn().expect("the gate starts"),
+        }
     }
 
     fn wait_until_open(&mut self) {
@@ -181,7 +209,7 @@ impl Gate {
 
     /// What the gate wrote so far.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// Waits until the log holds a line with all these pieces.
@@ -274,6 +302,19 @@ impl Drop for Gate {
             eprintln!("last lines of the gate's log:\n{}\n", tail.join("\n"));
         }
     }
+}
+
+/// `portcullis run` with this configuration, and where its words go.
+fn command(config: &Path, log: &Path) -> Command {
+    let log = std::fs::File::create(log).expect("a log file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    command
+        .args(["run", "--config"])
+        .arg(config)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a second handle"))
+        .stderr(log);
+    command
 }
 
 /// A port below those the system gives to outgoing connections: nobody else
