@@ -300,7 +300,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             true,
             &incident,
         );
-        self.refuse_query(refuse::message(&refused.refusal, &incident));
+        self.refuse_query(self.say(&refused.refusal, &incident));
     }
 
     /// Refuses in a pipeline and records it.
@@ -316,7 +316,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             false,
             &incident,
         );
-        self.refuse_pipelined(refuse::message(&refused.refusal, &incident));
+        self.refuse_pipelined(self.say(&refused.refusal, &incident));
     }
 
     /// What makes a permitted statement impossible before it runs: requirements

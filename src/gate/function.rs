@@ -14,7 +14,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::Error;
 use super::client::Took;
 use super::expected::{Expected, Run, Statements};
-use super::refuse;
 use super::session::Session;
 use crate::model::{BindValue, Refusal, refusal::sqlstate};
 use crate::wire::postgres::frame::HEADER;
@@ -110,7 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn refuse_call(&mut self, refusal: Refusal) -> Took {
         let incident = self.incident();
         self.record_refusal("", None, &refusal, None, false, true, &incident);
-        self.refuse_query(refuse::message(&refusal, &incident));
+        self.refuse_query(self.say(&refusal, &incident));
         Took::Done
     }
 }

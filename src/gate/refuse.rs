@@ -15,19 +15,25 @@ use super::session::Session;
 use crate::model::{Refusal, UserFacing, UserMessage};
 use crate::policy::{Permit, Refused};
 use crate::wire::postgres::encode;
+use crate::wire::postgres::places::Places;
 
 /// A statement name that is never prepared.
 const NOWHERE: &[u8] = b"portcullis_refused_this_statement";
 
 /// A refusal as it goes to the client, with its incident id.
 pub(super) fn message(refusal: &Refusal, incident: &str) -> Rc<BytesMut> {
+    message_of(refusal, incident, &Places::default())
+}
+
+/// The same, and a disguise is that of a server that says it at these places.
+fn message_of(refusal: &Refusal, incident: &str, places: &Places) -> Rc<BytesMut> {
     let mut out = BytesMut::new();
     match &refusal.disguise {
         // Nothing may tell it from the server's own answer.
         Some(missing) => {
             // Bytes and characters are the same up to a name that is not in the text yet.
             let position = missing.position.map(|at| at + 1);
-            encode::undefined_relation(&mut out, missing.noun, &missing.name, position);
+            encode::undefined_relation(&mut out, places, missing.noun, &missing.name, position);
         }
         None => {
             let mut message = refusal.user_message();
@@ -74,6 +80,11 @@ pub(super) fn by_host(refusal: Refusal, permit: &Permit) -> Refused {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// A refusal as it goes to the client, in the words of this server.
+    pub(super) fn say(&self, refusal: &Refusal, incident: &str) -> Rc<BytesMut> {
+        message_of(refusal, incident, &self.catalog.places())
+    }
+
     /// A new incident id.
     pub(super) fn incident(&self) -> String {
         self.worker.recorder.incident()

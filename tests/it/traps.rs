@@ -250,3 +250,34 @@ fn what_dumps_tables_it_does_not_name_is_refused() {
         );
     }
 }
+
+#[test]
+fn a_trap_is_missing_at_the_very_place_where_this_server_misses_a_table() {
+    let Some(scene) = Scene::new() else { return };
+    let gate = Gate::start(&scene.database, RULES);
+    gate.connect().value("SELECT 1");
+    // Where there is no trap at all the server speaks for itself.
+    scene
+        .database
+        .prepare("DROP VIEW innocent; DROP TABLE canary_credentials");
+    for sql in [
+        "SELECT * FROM canary_credentials",
+        "SELECT * FROM public.canary_credentials",
+        "DELETE FROM canary_credentials WHERE secret = 'x'",
+        "COPY canary_credentials TO STDOUT",
+        "COPY public.canary_credentials TO STDOUT",
+        "LOCK TABLE canary_credentials",
+        "TRUNCATE canary_credentials",
+        "DROP TABLE canary_credentials",
+    ] {
+        let script = format!("Q BEGIN\n---\nQ {sql}");
+        let own = scene.database.direct().run(&script);
+        let refused = gate.connect().run(&script);
+        let says = |answers: &[crate::support::answer::Answer]| {
+            let error = answers.iter().find(|answer| answer.tag == b'E');
+            let error = error.unwrap_or_else(|| panic!("{sql}: no error"));
+            b"SVCMPFLR".map(|field| error.field(field).to_owned())
+        };
+        assert_eq!(says(&refused), says(&own), "{sql}");
+    }
+}

@@ -15,6 +15,7 @@ use crate::model::{Client, Refusal, Statement, UserFacing, UserMessage, Verdict}
 use crate::policy::{Permit, missing_relation};
 use crate::telemetry::{self, ProtocolName, Record, Timings};
 use crate::wire::postgres::encode;
+use crate::wire::postgres::places::Places;
 
 /// Stage six: recorded however the statement ends, also when it is dropped half-way.
 pub(super) struct Trace {
@@ -186,6 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let position = before.map_or(0, |before| before.chars().count() + 1);
         encode::undefined_relation(
             &mut self.outbox,
+            &Places::default(),
             missing.noun,
             &missing.name,
             (position > 0).then_some(position),

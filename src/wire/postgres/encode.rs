@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
+use super::places::Places;
 use crate::model::UserMessage;
 
 /// Writes a frame whose body is written by `body`.
@@ -157,9 +158,15 @@ fn fields(out: &mut BytesMut, message: &UserMessage) {
 }
 
 /// ErrorResponse as the server writes it for a relation that is not there
-/// (PostgreSQL 15, parse_relation.c): position, file, line and routine included.
+/// position, file, line and routine included.
 /// `position` counts characters from 1; none where the server gives none.
-pub fn undefined_relation(out: &mut BytesMut, noun: &str, name: &str, position: Option<usize>) {
+pub fn undefined_relation(
+    out: &mut BytesMut,
+    places: &Places,
+    noun: &str,
+    name: &str,
+    position: Option<usize>,
+) {
     let denied = noun == "function";
     let message = if denied {
         format!("permission denied for function {name}")
@@ -167,11 +174,12 @@ pub fn undefined_relation(out: &mut BytesMut, noun: &str, name: &str, position: 
         format!("{noun} \"{name}\" does not exist")
     };
     let position = position.map(|position| position.to_string());
-    let (file, line, routine) = match position {
-        _ if denied => ("aclchk.c", "3485", "aclcheck_error"),
-        Some(_) => ("parse_relation.c", "1392", "parserOpenTable"),
-        None if noun == "table" => ("tablecmds.c", "1258", "DropErrorMsgNonExistent"),
-        None => ("namespace.c", "433", "RangeVarGetRelidExtended"),
+    let qualified = usize::from(name.contains('.'));
+    let place = match position {
+        _ if denied => &places.denied,
+        Some(_) => &places.query[qualified],
+        None if noun == "table" => &places.drop,
+        None => &places.utility[qualified],
     };
     frame(out, b'E', |out| {
         for (tag, text) in [
@@ -180,9 +188,9 @@ pub fn undefined_relation(out: &mut BytesMut, noun: &str, name: &str, position: 
             (b'C', if denied { "42501" } else { "42P01" }),
             (b'M', message.as_str()),
             (b'P', position.as_deref().unwrap_or_default()),
-            (b'F', file),
-            (b'L', line),
-            (b'R', routine),
+            (b'F', &*place.file),
+            (b'L', &*place.line),
+            (b'R', &*place.routine),
         ] {
             if !text.is_empty() {
                 out.put_u8(tag);

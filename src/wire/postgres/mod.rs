@@ -8,6 +8,7 @@ pub mod encode;
 pub mod frame;
 pub mod message;
 pub mod options;
+pub mod places;
 pub mod report;
 pub mod startup;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
 use tokio::sync::{Mutex, Notify, watch};
 use tokio_postgres::IsolationLevel;
@@ -14,8 +14,10 @@ use super::super::hosts::Hosts;
 use super::connect::Dial;
 use super::digest::epoch_query;
 use super::load::load;
+use super::places::learn;
 use super::snapshot::CatalogSnapshot;
 use crate::config::PostgresBackend;
+use crate::wire::postgres::places::Places;
 
 /// Bound on one reading of the catalog.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -86,6 +88,8 @@ pub struct Catalog {
     pool: Pool,
     pace: Pace,
     current: ArcSwapOption<CatalogSnapshot>,
+    /// How this server says that a relation is not there.
+    places: ArcSwap<Places>,
     /// Definitions that went by.
     noted: AtomicU64,
     /// How many of them the current snapshot is sure to know.
@@ -144,6 +148,7 @@ impl Catalog {
             pool,
             pace,
             current: ArcSwapOption::empty(),
+            places: ArcSwap::default(),
             noted: AtomicU64::new(0),
             covered: AtomicU64::new(0),
             epochs: Default::default(),
@@ -169,6 +174,11 @@ impl Catalog {
             snapshot: self.snapshot(),
             stale,
         }
+    }
+
+    /// Where the server says that a relation is not there.
+    pub fn places(&self) -> Arc<Places> {
+        self.places.load_full()
     }
 
     /// What [`Catalog::view`] says, without taking hold of it.
@@ -268,12 +278,17 @@ impl Catalog {
             return Ok(());
         }
         let mut snapshot = load(&transaction).await?;
+        let version = current.as_ref().map(|current| current.server_version);
+        let other = version != Some(snapshot.server_version);
         let (epoch, plan_epoch) =
             current.map_or((0, 0), |current| (current.epoch, current.plan_epoch));
         let moved = known.definitions != digests.definitions;
         snapshot.epoch = epoch + u64::from(moved || epoch == 0);
         snapshot.plan_epoch = plan_epoch + 1;
         transaction.commit().await?;
+        if other {
+            self.places.store(Arc::new(learn(client).await));
+        }
         *known = digests;
         let (epoch, plan_epoch) = (snapshot.epoch, snapshot.plan_epoch);
         self.current.store(Some(Arc::new(snapshot)));

@@ -29,6 +29,7 @@ mod digest;
 mod live;
 mod load;
 mod matching;
+mod places;
 mod reach;
 mod snapshot;
 mod walk;
