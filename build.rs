@@ -18,6 +18,9 @@ const POLICIES: &[&str] = &[
     "plan-guard",
 ];
 
+/// What `portcullis plugin new` unpacks.
+const TEMPLATE: &str = "template.tar.gz";
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=PORTCULLIS_POLICIES_DIR");
@@ -46,6 +49,15 @@ fn write_list(names: &[&str], out: &Path) -> Result<(), String> {
         let _ = writeln!(text, "    ({name:?}, include_bytes!({path:?})),");
     }
     text.push_str("];\n");
+    text.push_str(
+        "/// A policy crate with everything it needs, as a packed archive; empty: not built in.\n",
+    );
+    let template = if names.is_empty() {
+        "b\"\"".to_owned()
+    } else {
+        format!("include_bytes!({:?})", out.join(TEMPLATE))
+    };
+    let _ = writeln!(text, "pub static TEMPLATE: &[u8] = {template};");
     write_if_changed(&out.join("builtin_policies.rs"), text.as_bytes())
 }
 
@@ -56,7 +68,12 @@ fn prebuilt(folder: &Path, names: &[&str], out: &Path) -> Result<(), String> {
         println!("cargo::rerun-if-changed={}", path.display());
         copy(&path, &out.join(format!("{name}.wasm")))?;
     }
-    Ok(())
+    if names.is_empty() {
+        return Ok(());
+    }
+    let path = folder.join(TEMPLATE);
+    println!("cargo::rerun-if-changed={}", path.display());
+    copy(&path, &out.join(TEMPLATE))
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), String> {
@@ -80,12 +97,17 @@ fn provide(_names: &[&str], _out: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// The policy crate that new ones start as.
+#[cfg(feature = "embedded-policies")]
+const HELLO: &str = "examples/policies/hello";
+
 #[cfg(feature = "embedded-policies")]
 fn provide(names: &[&str], out: &Path) -> Result<(), String> {
     use portcullis_build::toolchain::Toolchain;
 
     let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
-    for name in ["plugins", "sdk", "wit", "Cargo.lock", "Cargo.toml"] {
+    let watched = ["plugins", "sdk", "wit", "Cargo.lock", "Cargo.toml", HELLO];
+    for name in watched {
         println!("cargo::rerun-if-changed={}", root.join(name).display());
     }
     let rustc = std::env::var_os("RUSTC");
@@ -95,6 +117,15 @@ fn provide(names: &[&str], out: &Path) -> Result<(), String> {
     let complete = |name: &&str| kept.join(format!("{name}.wasm")).is_file();
     if !names.iter().all(complete) {
         compile(&root, &toolchain, names, &folder, &kept)?;
+    }
+    let template = kept.join(TEMPLATE);
+    if !names.is_empty() && !template.is_file() {
+        let stage = folder.join("template");
+        let packed = portcullis_build::vendor::pack(&root, &stage)?;
+        write_if_changed(&template, &packed)?;
+    }
+    if !names.is_empty() {
+        copy(&template, &out.join(TEMPLATE))?;
     }
     for name in names {
         let file = format!("{name}.wasm");
@@ -157,7 +188,7 @@ fn key(root: &Path, toolchain: &portcullis_build::toolchain::Toolchain) -> Resul
     use sha2::{Digest as _, Sha256};
 
     let mut files = Vec::new();
-    for name in ["plugins", "sdk", "wit"] {
+    for name in ["plugins", "sdk", "wit", HELLO] {
         collect(&root.join(name), &mut files)?;
     }
     files.push(root.join("Cargo.lock"));

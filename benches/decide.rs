@@ -216,6 +216,7 @@ fn config(settings: &[(&str, String)], state: &std::path::Path) -> Config {
         databases: Vec::new(),
         users: Vec::new(),
         except_users: Vec::new(),
+        signed_by: Vec::new(),
     };
     Config {
         listen: Vec::new(),

@@ -31,6 +31,20 @@ macro_rules! host {
             /// `statement.relation-at`: schema, name, access, via.
             fn relation_at(&self, index: u32) -> (u32, u32, u64, u32);
         }
+
+        /// Each question goes to the program and back.
+        #[cfg(all(feature = "program", not(feature = "testing"), not(target_arch = "wasm32")))]
+        impl Host for crate::testing::Program {
+            $(
+                fn $name(&self, $($argument: $type),*) $(-> $result)? {
+                    self.call(stringify!($name), serde_json::json!([$($argument),*]))
+                }
+            )+
+
+            fn relation_at(&self, index: u32) -> (u32, u32, u64, u32) {
+                self.call("relation_at", serde_json::json!([index]))
+            }
+        }
     };
 }
 

@@ -58,6 +58,13 @@ mod settings;
 mod statement;
 #[cfg(all(feature = "testing", not(target_arch = "wasm32")))]
 pub mod testing;
+#[cfg(all(
+    feature = "program",
+    not(feature = "testing"),
+    not(target_arch = "wasm32")
+))]
+#[path = "testing/program.rs"]
+pub mod testing;
 mod verdict;
 
 pub use client::{Client, Clock, Event, Plan, Values};

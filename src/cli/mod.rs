@@ -13,7 +13,6 @@ mod explain;
 mod import;
 mod init;
 mod plugin;
-mod plugin_build;
 mod policies;
 mod refusals;
 mod run;

@@ -11,6 +11,7 @@ pub mod console;
 mod databases;
 mod diagnostic;
 mod hosts;
+mod keys;
 mod listen;
 mod load;
 pub mod networks;
@@ -35,6 +36,7 @@ pub use console::{ConsoleConfig, ConsoleRole};
 pub use databases::WILDCARD;
 pub use diagnostic::{Diagnostic, Level, Place, nearest};
 pub use hosts::{HostName, Hosts, Wanted};
+pub use keys::PublicKey;
 pub use listen::{Endpoint, Gates, Listen, Protocol, UnixAddress};
 pub use load::{load, load_without_secrets, parse, read};
 #[cfg(test)]
@@ -290,6 +292,8 @@ pub struct PolicyConfig {
     pub users: Vec<Arc<str>>,
     /// Patterns of users it does not apply to.
     pub except_users: Vec<Arc<str>>,
+    /// One of these must have signed the plugin; empty: nobody needs to.
+    pub signed_by: Vec<PublicKey>,
 }
 
 impl PolicyConfig {
@@ -307,6 +311,7 @@ impl PolicyConfig {
             databases: Vec::new(),
             users: Vec::new(),
             except_users: Vec::new(),
+            signed_by: Vec::new(),
         }
     }
 

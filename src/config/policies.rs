@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::keys::keys;
 use super::load::{as_table, unique};
 use super::reader::{At, Table};
 use super::settings::{self, Settings};
 use super::values::{self, Surroundings};
-use super::{DEFAULT_POLICIES, Mode, OnFault, Plugin, PolicyConfig, nearest, reference};
+use super::{DEFAULT_POLICIES, Mode, OnFault, Plugin, PolicyConfig, PublicKey, nearest, reference};
 
 const MODES: [(&str, Mode); 3] = [
     ("enforce", Mode::Enforce),
@@ -18,6 +19,7 @@ const MODES: [(&str, Mode); 3] = [
 
 /// All policies: written ones in the order of the file, then the default ones.
 pub(super) fn read(top: Table<'_>, surroundings: Surroundings<'_>) -> Vec<PolicyConfig> {
+    let trusted = keys(top, "trusted_keys");
     let mut seen = HashMap::new();
     let mut written = Vec::new();
     if let Some(found) = top.get("table_limits") {
@@ -32,7 +34,9 @@ pub(super) fn read(top: Table<'_>, surroundings: Surroundings<'_>) -> Vec<Policy
         if let Some(name) = table.text("name") {
             unique(&mut seen, &name, "policy", table.problems);
         }
-        written.extend(policy(table, surroundings).map(|policy| (table.span().start, policy)));
+        written.extend(
+            policy(table, surroundings, &trusted).map(|policy| (table.span().start, policy)),
+        );
     }
     written.sort_by_key(|(start, _)| *start);
     let mut policies: Vec<PolicyConfig> = written.into_iter().map(|(_, policy)| policy).collect();
@@ -77,7 +81,11 @@ fn table_limits(top: Table<'_>, found: At<&toml::de::DeValue<'_>>) -> Option<Pol
     })
 }
 
-fn policy(table: Table<'_>, surroundings: Surroundings<'_>) -> Option<PolicyConfig> {
+fn policy(
+    table: Table<'_>,
+    surroundings: Surroundings<'_>,
+    trusted: &[PublicKey],
+) -> Option<PolicyConfig> {
     let name = table.needed_text("name");
     if let Some(name) = &name
         && (name.value == "gate"
@@ -136,6 +144,13 @@ fn policy(table: Table<'_>, surroundings: Surroundings<'_>) -> Option<PolicyConf
     let on_fault = table
         .choice("on_fault", &faults)
         .map_or(default.on_fault, |on_fault| on_fault.value);
+    let own = keys(table, "signed_by");
+    let signed_by = match &plugin {
+        // It came with the program.
+        Some(Plugin::BuiltIn(_)) | None => Vec::new(),
+        Some(Plugin::File(_)) if own.is_empty() => trusted.to_vec(),
+        Some(Plugin::File(_)) => own,
+    };
     // Everything has been looked at; now a missing part may end it.
     Some(PolicyConfig {
         name: Arc::from(name?.value),
@@ -149,6 +164,7 @@ fn policy(table: Table<'_>, surroundings: Surroundings<'_>) -> Option<PolicyConf
         databases: texts("databases"),
         users: texts("users"),
         except_users: texts("except_users"),
+        signed_by,
     })
 }
 

@@ -105,6 +105,12 @@ pub const TOP: Section = Section {
             "Policies, in the order in which they are asked.",
         ),
         key(
+            "trusted_keys",
+            "list of public keys",
+            "none",
+            "Plugins from files must be signed by one of these (`portcullis plugin sign`).",
+        ),
+        key(
             "defaults",
             "table",
             "",
@@ -284,6 +290,12 @@ pub const POLICY: Section = Section {
             "list of patterns",
             "none",
             "Users it does not apply to.",
+        ),
+        key(
+            "signed_by",
+            "list of public keys",
+            "`trusted_keys`",
+            "The plugin must be signed by one of these.",
         ),
     ],
 };

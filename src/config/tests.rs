@@ -172,7 +172,7 @@ fn suggests_the_key_that_was_meant() {
             error: unknown key `colour`
              --> p.toml:2:1
             2 | colour = 2
-              | ^^^^^^ known keys: listen, database, user, auth, auth_query, table_limits, policy, defaults, analysis, admin, console, log, limits, ignore_startup_parameters, workers, state_dir, run_dir
+              | ^^^^^^ known keys: listen, database, user, auth, auth_query, table_limits, policy, trusted_keys, defaults, analysis, admin, console, log, limits, ignore_startup_parameters, workers, state_dir, run_dir
         "#]],
     );
 }

@@ -22,3 +22,11 @@ pub fn find(name: &str) -> Option<&'static [u8]> {
         .find(|(known, _)| *known == name)
         .map(|(_, component)| *component)
 }
+
+/// A policy crate with the SDK and everything that needs, packed; what `plugin new` unpacks.
+pub fn template() -> Option<&'static [u8]> {
+    #[cfg(feature = "embedded-policies")]
+    return Some(TEMPLATE).filter(|packed| !packed.is_empty());
+    #[cfg(not(feature = "embedded-policies"))]
+    None
+}

@@ -161,8 +161,16 @@ impl Case {
     /// Runs the case with whatever judges one subject. An error says what differed.
     pub fn run(
         &self,
-        mut judge: impl FnMut(Asks, Subject) -> Result<Judged, Fault>,
+        judge: impl FnMut(Asks, Subject) -> Result<Judged, Fault>,
     ) -> Result<(), String> {
+        self.expect.check(&self.verdict(judge)?)
+    }
+
+    /// What comes out, whatever was expected.
+    pub fn verdict(
+        &self,
+        mut judge: impl FnMut(Asks, Subject) -> Result<Judged, Fault>,
+    ) -> Result<Verdict, String> {
         let mut verdicts = Vec::new();
         for subject in self.subjects()? {
             let judged = judge(self.asks(), subject).map_err(|fault| fault.to_string())?;
@@ -177,7 +185,7 @@ impl Case {
             }
             verdicts.push(judged.verdict);
         }
-        self.expect.check(&fold(&verdicts))
+        Ok(fold(&verdicts))
     }
 }
 
@@ -281,6 +289,26 @@ fn fits(want: &Value, requirement: &Value) -> bool {
         }
         _ => false,
     }
+}
+
+/// A verdict as JSON: what two runs of one case must agree in.
+pub fn verdict_json(verdict: &Verdict) -> Value {
+    let refusal = verdict.refusal.as_ref();
+    let decision = match verdict.decision() {
+        Decision::Pass => "pass",
+        Decision::Refuse => "refuse",
+        Decision::Respond => "respond",
+    };
+    let requirements = verdict.requirements.iter();
+    let alerts = verdict.alerts.iter();
+    json!({
+        "decision": decision,
+        "rule": refusal.map_or("", |refusal| &refusal.rule),
+        "message": refusal.map_or("", |refusal| &refusal.message),
+        "hint": refusal.map_or("", |refusal| &refusal.hint),
+        "requirements": requirements.map(|it| requirement_json(&it.kind)).collect::<Value>(),
+        "alerts": alerts.filter_map(|it| it.rule.rsplit('/').next()).collect::<Value>(),
+    })
 }
 
 /// A requirement as JSON, keys as in the interface: what `explain` prints and cases compare.

@@ -9,22 +9,20 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use super::builtin;
-use super::cases::{Asks, Case};
-use super::fault::Fault;
+use super::cases::Case;
 use super::load::{LoadError, resolve};
 use super::manifest::Manifest;
 use super::set::{Member, PolicySet, Scope};
 use super::setup::Setup;
+use super::signature;
+use super::trial;
 use super::version::{Identity, Version};
-use super::wasm::{Engine, Hook, Issue, Limits, Program, StartError};
+use super::wasm::{Engine, Issue, Limits, Program, StartError};
 use crate::config::{Mode, OnFault, Plugin, PolicyConfig, Position};
 use crate::model::pattern::PatternSet;
 
 /// Time all golden cases of one plugin may take together.
 const CASES_BUDGET: Duration = Duration::from_secs(10);
-
-/// CPU time of a call while golden cases run: code that was never called is cold.
-const CASE_CALL_BUDGET: Duration = Duration::from_millis(50);
 
 /// A component, compiled once however many policies use it.
 type Compiled = (Program, Arc<Manifest>);
@@ -80,6 +78,12 @@ impl<'l> Loader<'l> {
         let scope = scope(policy).map_err(|message| vec![error(policy, message, "")])?;
         let bytes =
             read(policy, config).map_err(|(message, hint)| vec![error(policy, message, &hint)])?;
+        if !policy.signed_by.is_empty() {
+            signature::require(&bytes, &policy.signed_by).map_err(|why| {
+                let hint = "sign it with a trusted key: `portcullis plugin sign`";
+                vec![error(policy, why.to_string(), hint)]
+            })?;
+        }
         let identity = Identity {
             name: policy.name.clone(),
             hash: Sha256::digest(&bytes).into(),
@@ -228,29 +232,7 @@ fn run_cases(program: &Program, manifest: &Manifest) -> Result<(), String> {
 }
 
 fn run_case(program: &Program, manifest: &Manifest, case: &Case) -> Result<(), String> {
-    let limits = Limits {
-        budget: CASE_CALL_BUDGET,
-        ..Limits::DEFAULT
-    };
-    case.run(|asks, subject| {
-        let started = program.start(&manifest.name, &case.settings(), Setup::new(), limits);
-        let (mut instance, _) = started.map_err(|failed| match failed {
-            StartError::Fault(fault) => fault,
-            StartError::Issues(issues) => {
-                let text: Vec<&str> = issues.iter().map(|issue| &*issue.message).collect();
-                Fault::call(format!(
-                    "the settings of the case are not accepted: {}",
-                    text.join("; ")
-                ))
-            }
-        })?;
-        let hook = match asks {
-            Asks::Statement => Hook::Judge,
-            Asks::Connection => Hook::Connection,
-            Asks::Plan => Hook::Plan,
-        };
-        instance.call(hook, Arc::new(subject))
-    })
+    case.run(|asks, subject| trial::call(program, &manifest.name, case, asks, subject))
 }
 
 /// What every policy may have without being granted it: it sees only what is asked of it.

@@ -70,6 +70,13 @@ impl Manifest {
     }
 }
 
+/// The number at `at`, and where it ends.
+#[cfg(feature = "gate")]
+pub(super) fn leb128_at(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
+    let (value, rest) = leb128(bytes.get(at..)?)?;
+    Some((value, bytes.len() - rest.len()))
+}
+
 fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let mut value = 0usize;
     for (index, byte) in bytes.iter().take(5).enumerate() {

@@ -49,8 +49,12 @@ mod permit;
 mod rules;
 #[cfg(feature = "gate")]
 mod set;
+#[cfg(feature = "gate")]
+pub mod signature;
 #[cfg(all(test, feature = "gate"))]
 mod tests;
+#[cfg(feature = "gate")]
+pub mod trial;
 #[cfg(feature = "gate")]
 mod version;
 #[cfg(feature = "gate")]

@@ -34,5 +34,6 @@ mod support;
 mod tidy;
 mod timeouts;
 mod tls;
+mod tools;
 mod traps;
 mod under_way;

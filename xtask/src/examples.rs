@@ -19,11 +19,11 @@ pub fn run() -> Result<(), String> {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         same_versions(&folder)?;
         natively(&folder)?;
-        let component = made.join(format!("{name}.wasm")).display().to_string();
-        let folder = folder.display().to_string();
-        policy::run(&["build", &folder, "--output", &component].map(str::to_owned))?;
+        let component = made.join(format!("{name}.wasm"));
+        policy::build(&folder, &component)?;
         rules.push_str(&format!(
-            "[[policy]]\nname = \"{name}\"\nplugin = {component:?}\n\n"
+            "[[policy]]\nname = \"{name}\"\nplugin = {:?}\n\n",
+            component.display().to_string()
         ));
     }
     load(&made, &rules)

@@ -8,7 +8,6 @@ mod docs;
 mod drivers;
 mod examples;
 mod fuzz;
-mod new_policy;
 mod policy;
 #[path = "../../tests/it/support/postgres.rs"]
 mod postgres;
@@ -35,12 +34,6 @@ const COMMANDS: &[(&str, Command, &str)] = &[
     ),
     ("docs", docs::run, "write the generated pages of docs/"),
     ("fuzz", fuzz::run, "run the fuzz targets"),
-    ("new-policy", new_policy::run, "start a policy of your own"),
-    (
-        "policy",
-        policy::run,
-        "policy build <folder>: compile a policy to a component",
-    ),
 ];
 
 fn main() -> ExitCode {

@@ -1,19 +1,11 @@
-//! `cargo xtask policy build <folder>`: what `portcullis plugin build` does, from the sources.
+//! Compiles a policy like `portcullis plugin build`, without compiling the gate first.
+
+use std::path::Path;
 
 use crate::process;
 
-/// Runs it.
-pub fn run(arguments: &[String]) -> Result<(), String> {
-    let [verb, folder, rest @ ..] = arguments else {
-        return Err("usage: cargo xtask policy build <folder> [--output FILE]".to_string());
-    };
-    if verb != "build" {
-        return Err(format!(
-            "unknown: policy {verb}; try `policy build <folder>`"
-        ));
-    }
-    // The gate itself runs in the folder of the workspace; the argument is relative to the caller's.
-    let folder = std::path::absolute(folder).map_err(|error| format!("{folder}: {error}"))?;
+/// Builds the crate in `folder` and writes the component.
+pub fn build(folder: &Path, component: &Path) -> Result<(), String> {
     let mut command = process::cargo();
     command.args([
         "run",
@@ -25,10 +17,7 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
     ]);
     // Shared with the default policies: the standard library is compiled already.
     let target = process::target_dir().join("policies/target");
-    command
-        .args(["--", "build"])
-        .arg(folder)
-        .arg(target)
-        .args(rest);
+    command.args(["--", "build"]).arg(folder).arg(target);
+    command.arg("--output").arg(component);
     process::run(&mut command)
 }

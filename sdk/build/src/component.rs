@@ -81,9 +81,14 @@ pub fn encode(core: &[u8], manifest: &str) -> Result<Vec<u8>, Error> {
     let encoded = wit_component::ComponentEncoder::default()
         .module(core)
         .and_then(|encoder| encoder.validate(true).encode());
-    let mut component = encoded.map_err(|error| Error::Encode(format!("{error:#}")))?;
+    let component = encoded.map_err(|error| Error::Encode(format!("{error:#}")))?;
+    Ok(with_manifest(component, manifest))
+}
+
+/// Appends the manifest to a component that has none.
+pub fn with_manifest(mut component: Vec<u8>, manifest: &str) -> Vec<u8> {
     append_section(&mut component, SECTION, manifest.as_bytes());
-    Ok(component)
+    component
 }
 
 /// Name and JSON form of a `policy.toml`, key by key.
@@ -115,8 +120,8 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|error| Error::File(path.to_path_buf(), error))
 }
 
-/// A custom section: id 0, size, length of the name, name, content.
-fn append_section(component: &mut Vec<u8>, name: &str, content: &[u8]) {
+/// Appends a custom section: id 0, size, length of the name, name, content.
+pub fn append_section(component: &mut Vec<u8>, name: &str, content: &[u8]) {
     let mut body = Vec::with_capacity(name.len() + content.len() + 5);
     leb128(&mut body, name.len());
     body.extend_from_slice(name.as_bytes());

@@ -1,6 +1,7 @@
 //! Runs cargo for WebAssembly, shielded from the cargo run around it.
 
 use std::ffi::OsString;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -63,6 +64,9 @@ const PROFILE: &[&str] = &[
     "profile.policy.strip=\"debuginfo\"",
 ];
 
+/// Where a crate made by `plugin new` keeps the crates of others.
+pub const VENDORED: &str = "vendor/crates";
+
 /// What to compile.
 #[derive(Debug, Clone)]
 pub struct Guest<'a> {
@@ -82,7 +86,7 @@ pub struct Guest<'a> {
 /// Why a policy did not compile.
 #[derive(Debug)]
 pub enum Error {
-    /// Cargo could not be started.
+    /// Cargo could not be started, or its folder not be written.
     Start(PathBuf, std::io::Error),
     /// Cargo failed; what it said.
     Failed(String),
@@ -92,7 +96,7 @@ impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Error::Start(program, error) => {
-                write!(f, "cannot start {}: {error}", program.display())
+                write!(f, "{}: {error}", program.display())
             }
             Error::Failed(said) => write!(f, "the policy does not compile\n{said}"),
         }
@@ -104,6 +108,13 @@ impl std::error::Error for Error {}
 /// Compiles; the core modules lie in the returned folder, `<library>.wasm` each.
 pub fn build(toolchain: &Toolchain, guest: &Guest<'_>) -> Result<PathBuf, Error> {
     let mut command = command(toolchain, guest);
+    if let Some(folder) = all_sources(toolchain, guest)? {
+        let line = format!(
+            "source.vendored.directory={:?}",
+            folder.display().to_string()
+        );
+        command.args(["--config", &line]);
+    }
     let program = PathBuf::from(command.get_program());
     let start = |error| Error::Start(program.clone(), error);
     if guest.progress {
@@ -165,6 +176,72 @@ fn command(toolchain: &Toolchain, guest: &Guest<'_>) -> Command {
         command.current_dir(folder);
     }
     command
+}
+
+/// A crate that brings all its dependencies along hides those of a standard
+/// library that is compiled, too: cargo looks for both in one folder. So it gets
+/// one with both. Its name is its content: cargo compiles anew what lies
+/// elsewhere, and crates of one SDK share everything.
+fn all_sources(toolchain: &Toolchain, guest: &Guest<'_>) -> Result<Option<PathBuf>, Error> {
+    let folder = guest.manifest.parent().unwrap_or(Path::new("."));
+    let settings = std::fs::read_to_string(folder.join(".cargo/config.toml"));
+    let vendored = toolchain.standard == Standard::Sources { vendored: true }
+        && settings.is_ok_and(|text| text.contains("[source.vendored]"));
+    let Some(library) = toolchain.library().filter(|_| vendored) else {
+        return Ok(None);
+    };
+    let merge = || -> std::io::Result<PathBuf> {
+        let crates = folder.join(VENDORED);
+        let files = files(&crates)?;
+        let mut hash = DefaultHasher::new();
+        (&toolchain.version, &library).hash(&mut hash);
+        for file in &files {
+            (file, std::fs::read(crates.join(file))?).hash(&mut hash);
+        }
+        let merged = guest
+            .target_dir
+            .join(format!("sources-{:016x}", hash.finish()));
+        if merged.is_dir() {
+            return Ok(merged);
+        }
+        let part = merged.with_extension(std::process::id().to_string());
+        for file in &files {
+            let to = part.join(file);
+            std::fs::create_dir_all(to.parent().unwrap_or(&part))?;
+            std::fs::copy(crates.join(file), to)?;
+        }
+        for entry in std::fs::read_dir(library.join("vendor"))? {
+            let entry = entry?;
+            let name = format!("std-{}", entry.file_name().to_string_lossy());
+            std::os::unix::fs::symlink(entry.path(), part.join(name))?;
+        }
+        if std::fs::rename(&part, &merged).is_err() {
+            // Another build was first.
+            std::fs::remove_dir_all(&part)?;
+        }
+        Ok(merged)
+    };
+    merge()
+        .map(Some)
+        .map_err(|error| Error::Start(guest.target_dir.join("sources"), error))
+}
+
+/// All files below a folder, in order.
+fn files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let (mut found, mut folders) = (Vec::new(), vec![PathBuf::new()]);
+    while let Some(inside) = folders.pop() {
+        for entry in std::fs::read_dir(folder.join(&inside))? {
+            let entry = entry?;
+            let path = inside.join(entry.file_name());
+            if entry.file_type()?.is_dir() {
+                folders.push(path);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 fn is_shielded(name: &str) -> bool {

@@ -15,3 +15,5 @@ pub mod guest;
 #[cfg(feature = "component")]
 pub mod page;
 pub mod toolchain;
+#[cfg(feature = "vendor")]
+pub mod vendor;

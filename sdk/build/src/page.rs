@@ -165,7 +165,7 @@ fn subject(case: &Value) -> String {
 }
 
 /// TOML-like, which is how an operator writes it.
-fn shown(value: &Value) -> String {
+pub(crate) fn shown(value: &Value) -> String {
     match value {
         Value::Object(map) => {
             let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';

@@ -93,6 +93,13 @@ impl Toolchain {
         })
     }
 
+    /// Where the sources of the standard library lie, if they are installed.
+    pub fn library(&self) -> Option<PathBuf> {
+        let sysroot = output(&self.rustc, &["--print", "sysroot"])?;
+        let library = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library");
+        library.join("Cargo.toml").is_file().then_some(library)
+    }
+
     /// One line for people.
     pub fn describe(&self) -> String {
         let release = field(&self.version, "release").unwrap_or("of unknown version");

@@ -171,6 +171,7 @@ pub fn check_cases<P: Exported>(manifest: &str) {
         .iter()
         .filter_map(|case| {
             run::<P>(case, |_| ())
+                .and_then(|verdict| tell(case, &verdict))
                 .err()
                 .map(|why| format!("{}: {why}", case.title()))
         })
@@ -219,14 +220,32 @@ fn cases(manifest: &str) -> Vec<Case> {
     serde_json::from_value(cases).expect("the cases of policy.toml")
 }
 
-fn run<P: Exported>(case: &Case, change: impl Fn(&mut Judged)) -> Result<(), String> {
+/// `portcullis plugin test` compares the verdicts with those of the component.
+fn tell(case: &Case, verdict: &Verdict) -> Result<(), String> {
+    use std::io::Write as _;
+    let Some(path) = std::env::var_os("PORTCULLIS_VERDICTS") else {
+        return Ok(());
+    };
+    let verdict = portcullis::policy::cases::verdict_json(verdict);
+    let line = format!("{}\n", serde_json::json!([case.title(), verdict]));
+    let file = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path);
+    let told = file.and_then(|mut file| file.write_all(line.as_bytes()));
+    told.map_err(|error| error.to_string())
+}
+
+fn run<P: Exported>(case: &Case, change: impl Fn(&mut Judged)) -> Result<Verdict, String> {
     let tester = Tester::<P>::with_json(&case.settings());
     let tester = tester.map_err(|issues| format!("configure: {issues:?}"))?;
-    case.run(|asks, subject| {
+    let verdict = case.verdict(|asks, subject| {
         let mut judged = tester.ask(asks, subject)?;
         change(&mut judged);
         Ok(judged)
-    })
+    })?;
+    case.expect.check(&verdict)?;
+    Ok(verdict)
 }
 
 /// What a complete manifest has: `at_least` cases that decide both ways, and

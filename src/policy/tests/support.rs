@@ -190,6 +190,7 @@ impl House {
             databases: Vec::new(),
             users: Vec::new(),
             except_users: Vec::new(),
+            signed_by: Vec::new(),
         });
         self.config.policies.last_mut().unwrap()
     }

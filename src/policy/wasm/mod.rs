@@ -15,6 +15,6 @@ mod ticker;
 
 #[cfg(test)]
 pub(super) use component::KNOWN;
-pub use component::{Program, Refused};
+pub use component::{COMPONENT_BYTES_MAX, Program, Refused};
 pub use engine::Engine;
 pub use instance::{Hook, Instance, Issue, Limits, StartError};

@@ -2,13 +2,15 @@
 
 use portcullis_sdk::prelude::*;
 
-struct Hello {
+/// The policy.
+pub struct Hello {
     except: Names,
 }
 
+/// What the configuration says.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Settings {
+pub struct Settings {
     except: Vec<String>,
 }
 

@@ -1,52 +1,20 @@
-//! `portcullis plugin`: look at a plugin, or build one.
+//! `portcullis plugin inspect`: what a component is and says about itself.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{DEFAULT_POLICIES, Diagnostic, nearest};
-use crate::policy::{Manifest, builtin};
+use crate::policy::{Manifest, builtin, signature};
 
-use super::terminal::{self, Paint, say};
+use super::super::terminal::{self, Paint, say};
 
 /// Largest file that is looked at.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
-/// Looks at plugins and builds them.
-#[derive(Debug, clap::Args)]
-pub(super) struct Plugin {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Command {
-    /// Shows what a plugin is: manifest, interface, capabilities, size, hash
-    Inspect {
-        /// A component file, or the name of a built-in plugin
-        #[arg(value_name = "FILE|NAME")]
-        plugin: String,
-    },
-    /// Builds a policy crate into a component
-    Build {
-        /// Folder of the crate
-        #[arg(value_name = "DIR", default_value = ".")]
-        dir: PathBuf,
-        /// File to write; without it, NAME.wasm in the folder
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-    },
-}
-
-pub(super) fn run(plugin: &Plugin) -> ExitCode {
-    match &plugin.command {
-        Command::Inspect { plugin } => inspect(plugin),
-        Command::Build { dir, out } => super::plugin_build::run(dir, out.as_deref()),
-    }
-}
-
-fn inspect(plugin: &str) -> ExitCode {
+/// Prints the page of a component file or of a built-in plugin.
+pub(super) fn run(plugin: &str) -> ExitCode {
     let bytes = match bytes(plugin) {
         Ok(bytes) => bytes,
         Err(problem) => {
@@ -66,7 +34,8 @@ fn inspect(plugin: &str) -> ExitCode {
     }
 }
 
-fn bytes(plugin: &str) -> Result<Vec<u8>, Diagnostic> {
+/// The component: a built-in one by name, else a file.
+pub(super) fn bytes(plugin: &str) -> Result<Vec<u8>, Diagnostic> {
     if let Some(bytes) = builtin::find(plugin) {
         return Ok(bytes.to_vec());
     }
@@ -109,6 +78,10 @@ fn page(bytes: &[u8], paint: Paint) -> Result<String, Diagnostic> {
             for (i, text) in wrap(&manifest.description, 66).iter().enumerate() {
                 line(if i == 0 { "description" } else { "" }, text);
             }
+            line("settings", &names(&manifest.settings));
+            for (i, text) in wrap(&names(&manifest.rules), 66).iter().enumerate() {
+                line(if i == 0 { "rules" } else { "" }, text);
+            }
             line("golden cases", &manifest.cases.len().to_string());
             let grants: Vec<&str> = manifest.capabilities.iter().map(|name| &**name).collect();
             line("wants granted", &grants.join(", "));
@@ -125,11 +98,27 @@ fn page(bytes: &[u8], paint: Paint) -> Result<String, Diagnostic> {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     line("sha256", &hash);
+    match signature::verify(bytes) {
+        Ok(keys) => {
+            for key in keys {
+                line("signed by", &key.to_string());
+            }
+        }
+        Err(signature::Error::Unsigned) => {}
+        Err(why) => line("signature", &paint.bad(&why.to_string())),
+    }
     Ok(out)
 }
 
+/// What a list of the manifest names.
+fn names(list: &serde_json::Value) -> String {
+    let names = list.as_array().into_iter().flatten();
+    let names: Vec<&str> = names.filter_map(|it| it["name"].as_str()).collect();
+    names.join(" ")
+}
+
 /// Breaks at blanks.
-fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {
@@ -145,7 +134,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 
 /// Names of imports (what it may ask) and exports (what it can be asked). The
 /// imports of the component are the truth about capabilities.
-fn interfaces(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), String> {
+pub(super) fn interfaces(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), String> {
     use wit_component::DecodedWasm;
     let decoded = wit_component::decode(bytes).map_err(|error| error.to_string())?;
     let DecodedWasm::Component(resolve, world) = decoded else {

@@ -1,0 +1,6 @@
+//! The tools for authors of policies, as their readers use them: the real
+//! program, started in a folder.
+
+mod author;
+mod bindings;
+mod commands;
