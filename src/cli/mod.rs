@@ -15,6 +15,7 @@ mod init;
 mod plugin;
 mod policies;
 mod refusals;
+mod replay;
 mod run;
 mod terminal;
 
@@ -49,6 +50,7 @@ enum Command {
     Check(check::Check),
     Import(import::Import),
     Explain(explain::Explain),
+    Replay(replay::Replay),
     Demo(demo::Demo),
     Refusals(refusals::Refusals),
     Policies(policies::Policies),
@@ -63,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Refusals(arguments) => refusals::run(&arguments),
         Command::Policies(arguments) => policies::run(&arguments),

@@ -89,7 +89,7 @@ pub(super) fn decision(decision: Decision) -> &'static str {
 /// Requirements worth showing: a limit per table travels with every statement
 /// that could reach the table by a way the text does not show, but is shown
 /// only where the text names the table or hides what it does.
-pub(super) fn shown<'a>(
+pub(in crate::cli) fn shown<'a>(
     requirements: &'a [Requirement],
     facts: &'a Facts,
     session: &'a SessionFacts,

@@ -10,35 +10,35 @@ use crate::model::{Client, Dialect, SessionFacts, TransactionState};
 
 /// What a line asks.
 #[derive(Debug, Clone)]
-pub(super) struct Question {
-    pub(super) id: Value,
-    pub(super) sql: String,
+pub(in crate::cli) struct Question {
+    pub(in crate::cli) id: Value,
+    pub(in crate::cli) sql: String,
     /// The text holds what no server encoding allows; only the rest of it is in `sql`.
-    pub(super) damaged: bool,
-    pub(super) dialect: Dialect,
-    pub(super) client: Client,
-    pub(super) session: SessionFacts,
+    pub(in crate::cli) damaged: bool,
+    pub(in crate::cli) dialect: Dialect,
+    pub(in crate::cli) client: Client,
+    pub(in crate::cli) session: SessionFacts,
     /// None: not given, so not known.
-    pub(super) values: Option<Vec<BindValue>>,
+    pub(in crate::cli) values: Option<Vec<BindValue>>,
 }
 
 /// What holds when a line does not say otherwise.
 #[derive(Debug, Clone)]
-pub(super) struct Circumstances {
-    pub(super) dialect: Dialect,
-    pub(super) client: Client,
-    pub(super) session: SessionFacts,
+pub(in crate::cli) struct Circumstances {
+    pub(in crate::cli) dialect: Dialect,
+    pub(in crate::cli) client: Client,
+    pub(in crate::cli) session: SessionFacts,
 }
 
 /// Why a line cannot be answered; with its id when that much could be read.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Unusable {
-    pub(super) id: Value,
-    pub(super) error: String,
+pub(in crate::cli) struct Unusable {
+    pub(in crate::cli) id: Value,
+    pub(in crate::cli) error: String,
 }
 
 /// Reads a line. Any bytes may come.
-pub(super) fn question(line: &[u8], usual: &Circumstances) -> Result<Question, Unusable> {
+pub(in crate::cli) fn question(line: &[u8], usual: &Circumstances) -> Result<Question, Unusable> {
     let (line, damaged) = match serde_json::from_slice::<Value>(line) {
         Ok(value) => (value, false),
         // Bytes that are no UTF-8 and halves of surrogate pairs are no JSON, but
@@ -183,7 +183,7 @@ fn bind_value(value: &Value) -> BindValue {
 }
 
 /// A dialect by name.
-pub(super) fn dialect(name: &str) -> Result<Dialect, String> {
+pub(in crate::cli) fn dialect(name: &str) -> Result<Dialect, String> {
     match name {
         "postgres" | "postgresql" => Ok(Dialect::Postgres),
         "sqlite" => Ok(Dialect::Sqlite),

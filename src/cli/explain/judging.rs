@@ -16,26 +16,26 @@ use crate::sql;
 use super::input::Question;
 
 /// One statement and what was decided about it.
-pub(super) struct Judged {
-    pub(super) statement: Arc<Statement>,
-    pub(super) decision: Decision,
-    pub(super) refusal: Option<Refusal>,
+pub(in crate::cli) struct Judged {
+    pub(in crate::cli) statement: Arc<Statement>,
+    pub(in crate::cli) decision: Decision,
+    pub(in crate::cli) refusal: Option<Refusal>,
     /// What policies in monitor mode would have refused it for.
-    pub(super) would_refuse: Vec<Refusal>,
-    pub(super) requirements: Vec<Requirement>,
+    pub(in crate::cli) would_refuse: Vec<Refusal>,
+    pub(in crate::cli) requirements: Vec<Requirement>,
     /// A policy asked for values that were not given.
-    pub(super) values_unknown: bool,
+    pub(in crate::cli) values_unknown: bool,
 }
 
 /// Policies, ready to be asked many times.
-pub(super) struct Judging {
+pub(in crate::cli) struct Judging {
     policies: Arc<Policies>,
     judge: Judge,
     config: Config,
 }
 
 impl Judging {
-    pub(super) fn new(policies: Arc<Policies>, config: Config) -> Judging {
+    pub(in crate::cli) fn new(policies: Arc<Policies>, config: Config) -> Judging {
         Judging {
             judge: Judge::new(policies.clone()),
             policies,
@@ -44,12 +44,12 @@ impl Judging {
     }
 
     /// After a panic: policy instances may be half-way through something.
-    pub(super) fn start_anew(&mut self) {
+    pub(in crate::cli) fn start_anew(&mut self) {
         self.judge = Judge::new(self.policies.clone());
     }
 
     /// Analyzes the text and judges each statement in it.
-    pub(super) fn judge(&mut self, question: &Question) -> Vec<Judged> {
+    pub(in crate::cli) fn judge(&mut self, question: &Question) -> Vec<Judged> {
         let lexer = sql::Lexer {
             dialect: question.dialect,
             standard_strings: question.session.standard_strings,
@@ -84,7 +84,8 @@ impl Judging {
             .collect()
     }
 
-    fn ask(
+    /// Judges one statement; values that are asked for and not known are NULL.
+    pub(in crate::cli) fn ask(
         &mut self,
         statement: &Arc<Statement>,
         problem: Option<&Problem>,

@@ -25,8 +25,11 @@ use crate::config::{self, Config};
 use crate::model::{Client, Dialect, SessionFacts};
 
 use super::terminal::{self, Paint, say};
-use input::{Circumstances, Question, Unusable};
-use judging::Judging;
+pub(in crate::cli) use answer::shown;
+pub(in crate::cli) use input::{Circumstances, Question, dialect, question};
+pub(in crate::cli) use judging::{Judged, Judging};
+
+use input::Unusable;
 
 /// Longest line of input; a longer one is answered with an error.
 const LINE_BYTES_MAX: usize = 64 << 20;

@@ -4,3 +4,4 @@
 mod author;
 mod bindings;
 mod commands;
+mod replay;
