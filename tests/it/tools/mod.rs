@@ -5,3 +5,4 @@ mod author;
 mod bindings;
 mod commands;
 mod replay;
+mod tutorial;
