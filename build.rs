@@ -1,4 +1,4 @@
-//! Compiles the default policies to components and embeds them.
+//! Compiles the built-in policies to components and embeds them.
 //!
 //! The work is done once per state of the sources: components are kept by hash
 //! under `<target>/policies`, beside the target folder of the inner cargo run,
@@ -7,11 +7,14 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// The default policies in the order in which they judge: a trap must not be
-/// announced by the refusal of another policy, and a statement that is refused
-/// anyway must not be planned.
+/// The built-in policies in the order in which they best judge: a trap must not
+/// be announced by the refusal of another policy, and a statement that is
+/// refused anyway must not be planned. Which of them run where the file names
+/// none, `config::DEFAULT_POLICIES` says.
 const POLICIES: &[&str] = &[
     "honeytoken",
+    "read-only",
+    "column-guard",
     "require-where",
     "table-limit",
     "rate-limit",
@@ -41,8 +44,9 @@ fn main() {
 
 /// `builtin_policies.rs`: name and bytes of each component.
 fn write_list(names: &[&str], out: &Path) -> Result<(), String> {
-    let mut text =
-        String::from("/// Name and component of each default policy, in the order they judge.\n");
+    let mut text = String::from(
+        "/// Name and component of each built-in policy, in the order they best judge.\n",
+    );
     text.push_str("pub static BUILTIN: &[(&str, &[u8])] = &[\n");
     for name in names {
         let path = out.join(format!("{name}.wasm"));

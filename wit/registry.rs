@@ -294,6 +294,18 @@ macro_rules! registries {
         }
 
         $flags! {
+            /// What a statement does with a column it names.
+            ColumnUses {
+                /// Its value goes somewhere: into a result, a function, another column.
+                VALUE = 1 => "value",
+                /// It only decides which rows: WHERE, ON, USING, GROUP BY, HAVING, ORDER BY.
+                CONDITION = 1 << 1 => "condition",
+                /// It is given a value.
+                WRITTEN = 1 << 2 => "written",
+            }
+        }
+
+        $flags! {
             /// What is found in at least one literal string or bind value.
             ValueFeatures {
                 /// A single or double quote.

@@ -124,6 +124,12 @@ impl Clock {
         usize::try_from(host::in_window(windows.0?)).ok()
     }
 
+    /// When the answer of [`Clock::window`] can change next, such as
+    /// `2026-11-23 08:00 Europe/Berlin`; none: never.
+    pub fn next_edge(&self, windows: Windows) -> Option<String> {
+        Some(host::next_edge(windows.0?)).filter(|edge| !edge.is_empty())
+    }
+
     /// Whether this time, in milliseconds since 1970, is still to come.
     pub fn is_before(&self, unix_ms: u64) -> bool {
         host::before(unix_ms)

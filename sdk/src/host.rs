@@ -65,6 +65,11 @@ host! {
     statement::find_access as find_access(access: u64, start: u32) -> i32;
     statement::limit as limit() -> i64;
     statement::shape_in as shape_in(learned: &str) -> bool;
+    statement::find_column_use as find_column_use(names: u32, uses: u64, start: u32) -> i32;
+    statement::find_unlisted_function as find_unlisted_function(names: u32, start: u32) -> i32;
+    statement::function_name as function_name(index: u32) -> String;
+    statement::find_setting as find_setting(names: u32, start: u32) -> i32;
+    statement::setting_value as setting_value(index: u32) -> Option<String>;
     client::user as user() -> u32;
     client::database as database() -> u32;
     client::user_in as user_in(names: u32) -> i32;
@@ -84,6 +89,7 @@ host! {
     values::mentions as mentions(names: u32) -> i32;
     clock::in_window as in_window(windows: u32) -> i32;
     clock::before as before(unix_ms: u64) -> bool;
+    clock::next_edge as next_edge(windows: u32) -> String;
     counters::read as counter(name: &str) -> u64;
     log::write as log(level: u32, text: &str);
     verdict::reason as reason(rule: &str, message: &str, hint: &str);

@@ -69,8 +69,8 @@ mod verdict;
 
 pub use client::{Client, Clock, Event, Plan, Values};
 pub use code::{
-    Access, Dialect, Effects, EventField, Kind, Measure, Outcome, Predicate, RateBy, Severity,
-    Traits, Transaction, ValueFeatures, Via,
+    Access, ColumnUses, Dialect, Effects, EventField, Kind, Measure, Outcome, Predicate, RateBy,
+    Severity, Traits, Transaction, ValueFeatures, Via,
 };
 pub use names::{Names, Networks, Symbol, Windows};
 pub use policy::{ConnectionPolicy, EventPolicy, PlanPolicy, Policy, Setup};
@@ -81,8 +81,8 @@ pub use verdict::{Level, Response, Verdict, log};
 /// What a policy usually needs.
 pub mod prelude {
     pub use crate::code::{
-        Access, Dialect, Effects, EventField, Kind, Measure, Outcome, Predicate, RateBy, Severity,
-        Traits, Transaction, ValueFeatures, Via,
+        Access, ColumnUses, Dialect, Effects, EventField, Kind, Measure, Outcome, Predicate,
+        RateBy, Severity, Traits, Transaction, ValueFeatures, Via,
     };
     pub use crate::{
         Client, Clock, ConnectionPolicy, Event, EventPolicy, Issue, Level, Names, Networks, Plan,

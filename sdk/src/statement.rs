@@ -1,7 +1,7 @@
 //! The statement being judged, as a policy asks about it.
 
 use crate::client::{Client, Clock, Values};
-use crate::code::{Access, Dialect, Effects, Kind, Predicate, Traits, Via};
+use crate::code::{Access, ColumnUses, Dialect, Effects, Kind, Predicate, Traits, Via};
 use crate::host;
 use crate::names::{Names, Symbol};
 
@@ -87,6 +87,29 @@ impl Statement {
     /// Whether it names a column that `names` matches. `*` stands for itself.
     pub fn names_column(&self, names: Names) -> bool {
         names.0.is_some_and(|set| host::find_column(set, 0) >= 0)
+    }
+
+    /// Whether it does any of `uses` with a column that `names` matches. `*`
+    /// stands for all columns of a table, a row as a whole, or columns under other names.
+    pub fn uses_column(&self, names: Names, uses: ColumnUses) -> bool {
+        names
+            .0
+            .is_some_and(|set| host::find_column_use(set, uses.bits(), 0) >= 0)
+    }
+
+    /// The first function it calls that is not known to be harmless and that
+    /// `names` does not match. Nothing matches a list without patterns.
+    pub fn unlisted_function(&self, names: Names) -> Option<String> {
+        let found = host::find_unlisted_function(names.0.unwrap_or(u32::MAX), 0);
+        u32::try_from(found).ok().map(host::function_name)
+    }
+
+    /// New values of the settings it changes and `names` matches: none for
+    /// DEFAULT, RESET, and what is no constant. `"*"` in quotes is any setting.
+    pub fn settings(&self, names: Names) -> impl Iterator<Item = Option<String>> {
+        let set = names.0;
+        walk(move |start| set.map_or(-1, |set| host::find_setting(set, start)))
+            .map(host::setting_value)
     }
 
     /// Whether it calls a function that `names` matches.

@@ -123,6 +123,18 @@ pub const DEFAULT_POLICIES: &[&str] = &[
     "require-where",
 ];
 
+/// Every plugin that is built in, by name. What is no default policy runs only
+/// where the file names it.
+pub const BUILT_IN_PLUGINS: &[&str] = &[
+    "honeytoken",
+    "read-only",
+    "column-guard",
+    "require-where",
+    "table-limit",
+    "rate-limit",
+    "plan-guard",
+];
+
 impl Default for Config {
     /// No database and no user; one door; the default policies, enforced.
     fn default() -> Self {

@@ -9,7 +9,10 @@ use super::load::{as_table, unique};
 use super::reader::{At, Table};
 use super::settings::{self, Settings};
 use super::values::{self, Surroundings};
-use super::{DEFAULT_POLICIES, Mode, OnFault, Plugin, PolicyConfig, PublicKey, nearest, reference};
+use super::{
+    BUILT_IN_PLUGINS, DEFAULT_POLICIES, Mode, OnFault, Plugin, PolicyConfig, PublicKey, nearest,
+    reference,
+};
 
 const MODES: [(&str, Mode); 3] = [
     ("enforce", Mode::Enforce),
@@ -183,15 +186,15 @@ fn plugin(
             written.value,
         )));
     }
-    if DEFAULT_POLICIES.contains(&written.value) {
+    if BUILT_IN_PLUGINS.contains(&written.value) {
         return Some(Plugin::BuiltIn(Arc::from(written.value)));
     }
-    let hint = match nearest(written.value, DEFAULT_POLICIES.iter().copied()) {
+    let hint = match nearest(written.value, BUILT_IN_PLUGINS.iter().copied()) {
         Some(meant) => format!("did you mean \"{meant}\"?"),
         None if table.table.contains_key("plugin") => {
             format!(
                 "built in are {}; a file is written as a path",
-                DEFAULT_POLICIES.join(", ")
+                BUILT_IN_PLUGINS.join(", ")
             )
         }
         None => "name its component: plugin = \"path/to/policy.wasm\"".to_owned(),

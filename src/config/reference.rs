@@ -234,7 +234,7 @@ pub const POLICY: Section = Section {
     path: "policy",
     repeated: true,
     text: "A policy: a plugin with settings. The default policies `honeytoken`, `table-limit`, `rate-limit`, \
-           `plan-guard` and `require-where` run with default settings when they are not mentioned.",
+           `plan-guard` and `require-where` run with default settings when they are not mentioned. The others that are built in run only where they are named; `docs/policies` has a page for each.",
     keys: &[
         key(
             "name",

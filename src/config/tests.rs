@@ -141,6 +141,18 @@ fn puts_policies_in_the_order_of_the_file_and_appends_the_default_ones() {
 }
 
 #[test]
+fn what_is_built_in_runs_only_where_it_is_named_unless_it_is_a_default() {
+    let config = read_ok("[[policy]]\nname = \"read-only\"\n");
+    let names: Vec<&str> = config.policies.iter().map(|p| &*p.name).collect();
+    assert_eq!(names[0], "read-only");
+    assert_eq!(&names[1..], DEFAULT_POLICIES);
+    assert_eq!(
+        config.policies[0].plugin,
+        Plugin::BuiltIn("read-only".into())
+    );
+}
+
+#[test]
 fn accepts_an_empty_file() {
     let config = read_ok("");
     assert_eq!(config.policies.len(), DEFAULT_POLICIES.len());

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use super::code::{Access, Dialect, Effects, Kind, Predicate, Traits, Via};
+use super::code::{Access, ColumnUses, Dialect, Effects, Kind, Predicate, Traits, Via};
 use super::literal::{Kinds, Literal};
 
 /// One relation a statement names, with what it does to it.
@@ -134,6 +134,9 @@ pub struct Facts {
     pub relations: Vec<Relation>,
     /// Folded column names, without duplicates. `*` stands for itself.
     pub columns: Vec<Arc<str>>,
+    /// What is done with each of them, in the same order. A row as a whole and
+    /// columns under other names are uses of `*`.
+    pub column_uses: Vec<ColumnUses>,
     /// Functions called, without duplicates.
     pub functions: Vec<FunctionUse>,
     /// Operators used that are not PostgreSQL's own built-in ones.
@@ -167,6 +170,7 @@ impl Facts {
             traits: Traits::empty(),
             relations: Vec::new(),
             columns: Vec::new(),
+            column_uses: Vec::new(),
             functions: Vec::new(),
             operators: Vec::new(),
             types: Vec::new(),
@@ -184,6 +188,12 @@ impl Facts {
     /// Whether the statement is not fully understood.
     pub fn is_opaque(&self) -> bool {
         self.traits.contains(Traits::OPAQUE)
+    }
+
+    /// What is done with the column of this index; anything, when that is not known.
+    pub fn uses_of(&self, column: usize) -> ColumnUses {
+        let known = self.column_uses.get(column).copied();
+        known.unwrap_or(ColumnUses::all())
     }
 
     /// Whether it could destroy rows, objects or protection.

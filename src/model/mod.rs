@@ -22,7 +22,9 @@ pub mod refusal;
 pub mod verdict;
 
 pub use client::{BindValue, Client, SessionFacts, TransactionState};
-pub use code::{Access, Dialect, Effects, Kind, Measure, Predicate, Traits, ValueFeatures, Via};
+pub use code::{
+    Access, ColumnUses, Dialect, Effects, Kind, Measure, Predicate, Traits, ValueFeatures, Via,
+};
 pub use error::{ErrorKind, Side, UserFacing, UserMessage};
 pub use facts::{Analysis, Facts, FunctionUse, Problem, Relation, Setting, Statement};
 pub use literal::{Kinds, Literal, LiteralKind};

@@ -367,7 +367,12 @@ impl Ask {
         LOCAL_SYMBOL | count(index)
     }
 
-    fn best(&mut self, names: &Arc<Names>, schema: Option<&str>, name: &str) -> Option<u32> {
+    pub(super) fn best(
+        &mut self,
+        names: &Arc<Names>,
+        schema: Option<&str>,
+        name: &str,
+    ) -> Option<u32> {
         if schema.is_some() || !names.schemas {
             return names.relations.best(schema, name, None);
         }

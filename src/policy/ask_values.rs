@@ -119,6 +119,17 @@ impl Ask {
         Ok(answer)
     }
 
+    /// When the answer of [`Ask::in_window`] can change next; empty: never.
+    pub fn next_edge(&mut self, windows: u32) -> Result<String, Fault> {
+        let windows = self.registry.windows(windows)?;
+        let (_, edge) = windows.open_at(self.subject.now);
+        let text = windows.edge_text(self.subject.now);
+        if let Some(edge) = edge {
+            self.reads.note(Read::Until(edge));
+        }
+        Ok(text)
+    }
+
     /// Whether it is earlier than that.
     pub fn before(&mut self, unix_ms: u64) -> bool {
         let edge = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(unix_ms));

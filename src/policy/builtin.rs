@@ -1,9 +1,9 @@
-//! The default policies, embedded as components by the build script.
+//! The built-in policies, embedded as components by the build script.
 
 #[cfg(feature = "embedded-policies")]
 include!(concat!(env!("OUT_DIR"), "/builtin_policies.rs"));
 
-/// Name and component of each default policy, in their usual order.
+/// Name and component of each built-in policy, in their usual order.
 #[cfg(feature = "embedded-policies")]
 pub fn all() -> &'static [(&'static str, &'static [u8])] {
     BUILTIN
@@ -15,7 +15,7 @@ pub fn all() -> &'static [(&'static str, &'static [u8])] {
     &[]
 }
 
-/// The component of one default policy.
+/// The component of one built-in policy.
 pub fn find(name: &str) -> Option<&'static [u8]> {
     all()
         .iter()

@@ -9,6 +9,7 @@
 
 pub mod answer;
 pub mod ask;
+mod ask_shape;
 mod ask_values;
 pub mod cases;
 pub mod chain;

@@ -55,6 +55,24 @@ impl Windows {
         }
         (open, edge.map(SystemTime::from))
     }
+
+    /// The next time the answer can change, as people write it in the zone of
+    /// the window that makes it; empty when there is none.
+    pub fn edge_text(&self, now: SystemTime) -> String {
+        let Ok(now) = Timestamp::try_from(now) else {
+            return String::new();
+        };
+        let edges = self.windows.iter().filter_map(|window| {
+            let edge = window.at(now).1?;
+            Some((edge, &window.zone))
+        });
+        let first = edges.min_by_key(|(edge, _)| *edge);
+        first.map_or_else(String::new, |(edge, zone)| {
+            let name = zone.iana_name().unwrap_or("UTC");
+            let local = edge.to_zoned(zone.clone());
+            format!("{} {name}", local.strftime("%Y-%m-%d %H:%M"))
+        })
+    }
 }
 
 impl Window {
@@ -255,6 +273,20 @@ mod tests {
             assert_eq!(index.is_some(), open, "{spec} at {now}");
             assert_eq!(next, Some(at(edge)), "{spec} at {now}");
         }
+    }
+
+    #[test]
+    fn says_when_it_opens_or_closes_next() {
+        let windows = Windows::new(["Mon-Fri 08:00-18:00", "Sat 10:00-12:00"]).unwrap();
+        let cases = [
+            ("2026-11-20T18:00:00Z", "2026-11-21 10:00 UTC"),
+            ("2026-11-21T10:30:00Z", "2026-11-21 12:00 UTC"),
+            ("2026-11-22T00:00:00Z", "2026-11-23 08:00 UTC"),
+        ];
+        for (now, expected) in cases {
+            assert_eq!(windows.edge_text(at(now)), expected, "{now}");
+        }
+        assert_eq!(Windows::new([""; 0]).unwrap().edge_text(at(cases[0].0)), "");
     }
 
     #[test]

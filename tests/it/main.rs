@@ -19,6 +19,7 @@ mod harness;
 mod hooks;
 mod hosts;
 mod limits;
+mod policies;
 mod pooling;
 mod promises;
 mod refusals;

@@ -138,6 +138,22 @@ impl Host for Native {
     fn find_column(&self, names: u32, start: u32) -> i32 {
         self.index(self.ask(|ask| ask.find_column(names, start)))
     }
+    fn find_column_use(&self, names: u32, uses: u64, start: u32) -> i32 {
+        self.index(self.ask(|ask| ask.find_column_use(names, uses, start)))
+    }
+    fn find_unlisted_function(&self, names: u32, start: u32) -> i32 {
+        self.index(self.ask(|ask| ask.find_unlisted_function(names, start)))
+    }
+    fn function_name(&self, index: u32) -> String {
+        self.note(self.ask(|ask| ask.function_name(index)))
+    }
+    fn find_setting(&self, names: u32, start: u32) -> i32 {
+        self.index(self.ask(|ask| ask.find_setting(names, start)))
+    }
+    fn setting_value(&self, index: u32) -> Option<String> {
+        self.note(self.ask(|ask| ask.setting_value(index)))
+            .map(|value| value.to_string())
+    }
     fn find_function(&self, names: u32, start: u32) -> i32 {
         self.index(self.ask(|ask| ask.find_function(names, start)))
     }
@@ -221,6 +237,9 @@ impl Host for Native {
 
     fn in_window(&self, windows: u32) -> i32 {
         self.index(self.ask(|ask| ask.in_window(windows)))
+    }
+    fn next_edge(&self, windows: u32) -> String {
+        self.note(self.ask(|ask| ask.next_edge(windows)))
     }
     fn before(&self, unix_ms: u64) -> bool {
         self.ask(|ask| ask.before(unix_ms))

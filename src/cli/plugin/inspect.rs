@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::config::{DEFAULT_POLICIES, Diagnostic, nearest};
+use crate::config::{BUILT_IN_PLUGINS, Diagnostic, nearest};
 use crate::policy::{Manifest, builtin, signature};
 
 use super::super::terminal::{self, Paint, say};
@@ -42,7 +42,7 @@ pub(super) fn bytes(plugin: &str) -> Result<Vec<u8>, Diagnostic> {
     let path = Path::new(plugin);
     let unreadable = |error: std::io::Error| {
         let problem = Diagnostic::error(format!("{plugin} cannot be read: {error}"));
-        match nearest(plugin, DEFAULT_POLICIES.iter().copied()) {
+        match nearest(plugin, BUILT_IN_PLUGINS.iter().copied()) {
             Some(meant) => problem.hint(format!("did you mean the built-in plugin `{meant}`?")),
             None => problem,
         }

@@ -1,8 +1,8 @@
-//! The default policies, compiled and embedded, through the real engine.
+//! The built-in policies, compiled and embedded, through the real engine.
 
 use super::super::{Outcome, builtin};
 use super::support::{Bench, House, judge, remembered, select, statement, verdict};
-use crate::config::Plugin;
+use crate::config::{BUILT_IN_PLUGINS, DEFAULT_POLICIES, Plugin};
 use crate::model::RequirementKind;
 use crate::model::code::{Access, Effects, Kind, Predicate, Traits, Via};
 use crate::model::facts::{Facts, Relation};
@@ -42,7 +42,16 @@ fn write(
 }
 
 #[test]
-fn every_default_policy_loads_with_its_default_settings() {
+fn what_the_configuration_calls_built_in_is_embedded() {
+    let embedded: Vec<&str> = builtin::all().iter().map(|(name, _)| *name).collect();
+    assert_eq!(embedded, BUILT_IN_PLUGINS);
+    for name in DEFAULT_POLICIES {
+        assert!(embedded.contains(name), "{name}");
+    }
+}
+
+#[test]
+fn every_built_in_policy_loads_with_its_default_settings() {
     for (name, _) in builtin::all() {
         let mut bench = bench(&[(name, "{}")]);
         assert_eq!(verdict(&bench.ask(&select("1"))), "permit", "{name}");

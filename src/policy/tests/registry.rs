@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use crate::model::code::{
-    Access, Dialect, Effects, EventField, Kind, Outcome, Predicate, Traits, ValueFeatures, Via,
+    Access, ColumnUses, Dialect, Effects, EventField, Kind, Outcome, Predicate, Traits,
+    ValueFeatures, Via,
 };
 use crate::model::{Measure, Severity};
 use crate::sql::{AST_KINDS, AST_VERSION};
@@ -98,6 +99,13 @@ fn page() -> String {
             .iter()
             .map(|f| (f.code(), f.name()))
             .collect::<Vec<_>>(),
+    );
+    bits(
+        &mut page,
+        "Uses of a column",
+        ColumnUses::NAMES
+            .iter()
+            .map(|(bit, name)| (bit.bits(), *name)),
     );
     bits(
         &mut page,

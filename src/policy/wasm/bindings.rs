@@ -108,6 +108,21 @@ impl statement::Host for State {
     fn shape_in(&mut self, learned: String) -> wasmtime::Result<bool> {
         Ok(self.ask()?.shape_in(&learned))
     }
+    fn find_column_use(&mut self, names: u32, uses: u64, start: u32) -> wasmtime::Result<i32> {
+        Ok(index(self.ask()?.find_column_use(names, uses, start)?))
+    }
+    fn find_unlisted_function(&mut self, names: u32, start: u32) -> wasmtime::Result<i32> {
+        Ok(index(self.ask()?.find_unlisted_function(names, start)?))
+    }
+    fn function_name(&mut self, i: u32) -> wasmtime::Result<String> {
+        ok(self.ask()?.function_name(i))
+    }
+    fn find_setting(&mut self, names: u32, start: u32) -> wasmtime::Result<i32> {
+        Ok(index(self.ask()?.find_setting(names, start)?))
+    }
+    fn setting_value(&mut self, i: u32) -> wasmtime::Result<Option<String>> {
+        Ok(self.ask()?.setting_value(i)?.map(text))
+    }
 }
 
 impl client::Host for State {
@@ -173,6 +188,9 @@ impl clock::Host for State {
     }
     fn before(&mut self, unix_ms: u64) -> wasmtime::Result<bool> {
         Ok(self.ask()?.before(unix_ms))
+    }
+    fn next_edge(&mut self, windows: u32) -> wasmtime::Result<String> {
+        ok(self.ask()?.next_edge(windows))
     }
 }
 

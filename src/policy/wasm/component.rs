@@ -158,7 +158,8 @@ pub(in super::super) const KNOWN: &[(&str, &str)] = &[
     ("setup", "intern names networks windows"),
     (
         "statement",
-        "predicate relations relation-at find pattern find-column find-function name normalized find-access limit dialect shape-in",
+        "predicate relations relation-at find pattern find-column find-function name normalized find-access limit dialect shape-in \
+         find-column-use find-unlisted-function function-name find-setting setting-value",
     ),
     (
         "client",
@@ -168,7 +169,7 @@ pub(in super::super) const KNOWN: &[(&str, &str)] = &[
         "values",
         "features row-limit-at-most literals literal parameters parameter text mentions",
     ),
-    ("clock", "in-window before"),
+    ("clock", "in-window before next-edge"),
     ("counters", "read"),
     ("ast", "get"),
     ("log", "write"),

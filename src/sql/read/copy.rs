@@ -1,6 +1,8 @@
 //! COPY in both directions.
 
-use crate::model::{Access, Effects, Kind, Traits};
+use std::sync::Arc;
+
+use crate::model::{Access, ColumnUses, Effects, Kind, Traits};
 use crate::sql::lex::{Kw, Tok};
 
 use super::{Read, Reader};
@@ -26,11 +28,21 @@ impl Reader<'_> {
             self.at += 1;
         }
         let table = self.table_name()?;
-        if self.kind(0) == Some(Tok::LParen) {
+        let listed = self.kind(0) == Some(Tok::LParen);
+        if listed {
             let columns = self.group()?;
-            self.expression(columns.0, columns.1)?;
+            let out = self.kw(0) == Kw::To;
+            let uses = if out {
+                ColumnUses::VALUE
+            } else {
+                ColumnUses::WRITTEN
+            };
+            self.using(uses, |reader| reader.expression(columns.0, columns.1))?;
         }
         if self.accept(Kw::To) {
+            if !listed {
+                self.column(Arc::from("*"));
+            }
             self.touch(&table, Access::SELECT);
             self.effect(Effects::READS);
             return self.copy_end(true);

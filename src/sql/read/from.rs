@@ -1,5 +1,8 @@
 //! FROM, USING and joins.
 
+use std::sync::Arc;
+
+use crate::model::ColumnUses;
 use crate::sql::lex::{Kw, Tok};
 
 use super::{Read, Reader, TableName};
@@ -40,13 +43,13 @@ impl Reader<'_> {
                 (_, Kw::On) => {
                     self.at += 1;
                     let stop = self.condition_end();
-                    self.expression(self.at, stop)?;
+                    self.condition(self.at, stop)?;
                     self.at = stop;
                 }
                 (_, Kw::Using) => {
                     self.at += 1;
                     let columns = self.group()?;
-                    self.expression(columns.0, columns.1)?;
+                    self.condition(columns.0, columns.1)?;
                     if self.accept(Kw::As) {
                         self.any_name()?;
                     }
@@ -61,6 +64,13 @@ impl Reader<'_> {
             self.kw(0),
             Kw::Natural | Kw::Left | Kw::Right | Kw::Full | Kw::Inner | Kw::Cross | Kw::Outer
         ) {
+            if self.kw(0) == Kw::Natural {
+                // Any column of the same name is compared.
+                self.using(ColumnUses::CONDITION, |reader| {
+                    reader.column(Arc::from("*"));
+                    Ok(())
+                })?;
+            }
             self.at += 1;
         }
         self.expect(Kw::Join, "JOIN")
@@ -195,7 +205,11 @@ impl Reader<'_> {
 
     fn table_tail(&mut self, name: TableName, items: &mut Vec<Item>) -> Read<()> {
         self.indexed_by()?;
-        self.item_alias()?;
+        if let Some(alias) = self.item_alias()?
+            && !self.is_cte(&name)
+        {
+            self.row_name(alias);
+        }
         self.indexed_by()?;
         if self.accept(Kw::Tablesample) {
             self.table_name()?;
@@ -224,11 +238,13 @@ impl Reader<'_> {
     }
 
     /// `[AS] alias [(columns)]`, `AS (column definitions)`.
-    fn item_alias(&mut self) -> Read<()> {
+    ///
+    /// Renamed columns stand for all of them: what they are called says nothing.
+    fn item_alias(&mut self) -> Read<Option<Arc<str>>> {
         if self.kw(0) == Kw::As && self.kind(1) == Some(Tok::LParen) {
             self.at += 1;
             self.group()?;
-            return Ok(());
+            return Ok(None);
         }
         let stop: &[Kw] = if self.sqlite() {
             &[Kw::Indexed, Kw::Set]
@@ -238,7 +254,8 @@ impl Reader<'_> {
         let alias = self.alias(stop)?;
         if alias.is_some() && self.kind(0) == Some(Tok::LParen) {
             self.group()?;
+            self.column(Arc::from("*"));
         }
-        Ok(())
+        Ok(alias)
     }
 }

@@ -36,7 +36,9 @@ use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 
-use crate::model::{Access, Dialect, Effects, Facts, Kind, Predicate, Relation, Traits, Via};
+use crate::model::{
+    Access, ColumnUses, Dialect, Effects, Facts, Kind, Predicate, Relation, Traits, Via,
+};
 
 use super::Lexer;
 use super::lex::{Kw, Tok, Token, name_of};
@@ -87,7 +89,11 @@ pub(in crate::sql) struct Reader<'a> {
     /// Visible CTE names and how many definitions of each are in scope.
     ctes: HashMap<Arc<str>, u32>,
     relation_index: HashMap<(Option<Arc<str>>, Arc<str>, Via), usize>,
-    column_index: HashSet<Arc<str>>,
+    column_index: HashMap<Arc<str>, usize>,
+    /// What is done with the columns that are read now.
+    pub uses: ColumnUses,
+    /// Names under which tables stand in FROM and as targets: a column of that name is a whole row.
+    row_names: HashSet<Arc<str>>,
     function_index: HashSet<(Option<Arc<str>>, Arc<str>)>,
     /// Tokens that can start a write and are accounted for.
     pub explained: HashSet<usize>,
@@ -121,7 +127,9 @@ impl<'a> Reader<'a> {
             prepared,
             ctes: HashMap::new(),
             relation_index: HashMap::new(),
-            column_index: HashSet::new(),
+            column_index: HashMap::new(),
+            uses: ColumnUses::VALUE,
+            row_names: HashSet::new(),
             function_index: HashSet::new(),
             explained: HashSet::new(),
             depth: 0,
@@ -334,18 +342,68 @@ impl<'a> Reader<'a> {
     }
 
     pub fn column(&mut self, name: Arc<str>) {
+        let uses = self.uses;
         let columns = &mut self.facts.columns;
-        if columns.len() < LINEAR_MAX {
-            if !columns.contains(&name) {
-                columns.push(name);
+        let known = if columns.len() < LINEAR_MAX {
+            columns.iter().position(|column| *column == name)
+        } else {
+            if self.column_index.is_empty() {
+                let all = columns.iter().cloned().enumerate();
+                self.column_index
+                    .extend(all.map(|(index, name)| (name, index)));
             }
+            self.column_index.get(&name).copied()
+        };
+        if let Some(known) = known.and_then(|index| self.facts.column_uses.get_mut(index)) {
+            *known |= uses;
             return;
         }
-        if self.column_index.is_empty() {
-            self.column_index.extend(columns.iter().cloned());
+        if !self.column_index.is_empty() {
+            self.column_index.insert(name.clone(), columns.len());
         }
-        if self.column_index.insert(name.clone()) {
-            columns.push(name);
+        columns.push(name);
+        self.facts.column_uses.push(uses);
+    }
+
+    /// Runs `read` for columns that are used so. A condition inside a condition is one.
+    pub fn using<T>(
+        &mut self,
+        uses: ColumnUses,
+        read: impl FnOnce(&mut Self) -> Read<T>,
+    ) -> Read<T> {
+        let saved = std::mem::replace(&mut self.uses, uses);
+        let result = read(self);
+        self.uses = saved;
+        result
+    }
+
+    /// `from..to` only decides which rows, or in which order.
+    pub fn condition(&mut self, from: usize, to: usize) -> Read<()> {
+        self.using(ColumnUses::CONDITION, |reader| reader.expression(from, to))
+    }
+
+    /// A name that stands for a whole row of a table.
+    pub fn row_name(&mut self, name: Arc<str>) {
+        self.row_names.insert(name);
+    }
+
+    /// Columns that are rows: `SELECT t`, `row_to_json(t)`, `t IS NULL`.
+    fn whole_rows(&mut self) {
+        let facts = &self.facts;
+        let named = |name: &Arc<str>| {
+            self.row_names.contains(name) || facts.relations.iter().any(|r| r.name == *name)
+        };
+        let uses = facts
+            .columns
+            .iter()
+            .zip(&facts.column_uses)
+            .filter(|(name, _)| named(name))
+            .fold(ColumnUses::empty(), |all, (_, uses)| all | *uses);
+        if !uses.is_empty() {
+            let _ = self.using(uses, |reader| {
+                reader.column(Arc::from("*"));
+                Ok(())
+            });
         }
     }
 
@@ -399,8 +457,10 @@ impl<'a> Reader<'a> {
             self.touch(&name, relation.access);
             self.via = saved;
         }
-        for column in &nested.columns {
+        for (column, uses) in nested.columns.iter().zip(&nested.column_uses) {
+            let saved = std::mem::replace(&mut self.uses, *uses);
             self.column(column.clone());
+            self.uses = saved;
         }
         for function in &nested.functions {
             self.note_function(function.clone());

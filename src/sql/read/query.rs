@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Access, Effects, Kind, Predicate, Traits, Via};
+use crate::model::{Access, ColumnUses, Effects, Kind, Predicate, Traits, Via};
 use crate::sql::lex::{Kw, Tok};
 
 use super::from::Item;
@@ -231,6 +231,7 @@ impl Reader<'_> {
                 self.at += 1;
                 let name = self.target_name()?;
                 self.read_table(&name);
+                self.column(Arc::from("*"));
                 self.note_read_predicate(Predicate::None);
                 Ok(())
             }
@@ -254,7 +255,7 @@ impl Reader<'_> {
         if self.accept(Kw::Distinct) {
             if self.accept(Kw::On) {
                 let on = self.group()?;
-                self.expression(on.0, on.1)?;
+                self.condition(on.0, on.1)?;
             }
         } else {
             self.accept(Kw::All);
@@ -274,7 +275,7 @@ impl Reader<'_> {
                 Kw::Where => {
                     self.at += 1;
                     let range = (self.at, self.clause_end(self.at));
-                    self.expression(range.0, range.1)?;
+                    self.condition(range.0, range.1)?;
                     self.at = range.1;
                     predicate = self.read_truth(range);
                 }
@@ -282,11 +283,11 @@ impl Reader<'_> {
                     self.at += 1;
                     self.accept(Kw::By);
                     let _ = self.accept(Kw::Distinct) || self.accept(Kw::All);
-                    self.expression_clause()?;
+                    self.condition_clause()?;
                 }
                 Kw::Window => {
                     self.at += 1;
-                    self.expression_clause()?;
+                    self.condition_clause()?;
                 }
                 _ => break,
             }
@@ -306,6 +307,10 @@ impl Reader<'_> {
         self.expression(self.at, stop)?;
         self.at = stop;
         Ok(())
+    }
+
+    fn condition_clause(&mut self) -> Read<()> {
+        self.using(ColumnUses::CONDITION, Self::expression_clause)
     }
 
     /// `SELECT … INTO [TEMP] [TABLE] name`: a table is created.
@@ -339,7 +344,7 @@ impl Reader<'_> {
                 Kw::Order => {
                     self.at += 1;
                     self.accept(Kw::By);
-                    self.expression_clause()?;
+                    self.condition_clause()?;
                 }
                 Kw::Limit => self.limit()?,
                 Kw::Offset => {

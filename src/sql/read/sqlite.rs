@@ -123,6 +123,7 @@ impl Reader<'_> {
         }
         self.expression(self.at, self.end)?;
         self.facts.columns.clear();
+        self.facts.column_uses.clear();
         self.rest();
         Ok(())
     }

@@ -160,6 +160,7 @@ impl Reader<'_> {
 
     /// What follows from everything that was found.
     fn finish(&mut self) {
+        self.whole_rows();
         if let Some(predicate) = self.write_predicate.or(self.read_predicate) {
             self.facts.predicate = predicate;
         }

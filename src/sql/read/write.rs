@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Access, Effects, Kind, Predicate, Setting, Traits};
+use crate::model::{Access, ColumnUses, Effects, Kind, Predicate, Setting, Traits};
 use crate::sql::lex::{Kw, Tok};
 
 use super::from::Item;
@@ -92,11 +92,12 @@ impl Reader<'_> {
             self.mark(Traits::DESTRUCTIVE);
         }
         if self.accept(Kw::As) {
-            self.any_name()?;
+            let alias = self.any_name()?;
+            self.row_name(alias);
         }
         if self.kind(0) == Some(Tok::LParen) && !self.is_subquery() {
             let columns = self.group()?;
-            self.expression(columns.0, columns.1)?;
+            self.written(columns)?;
         }
         if self.accept(Kw::Overriding) {
             let _ = self.accept(Kw::System) || self.accept(Kw::User);
@@ -165,10 +166,10 @@ impl Reader<'_> {
                 self.any_name()?;
             } else if self.kind(0) == Some(Tok::LParen) {
                 let columns = self.group()?;
-                self.expression(columns.0, columns.1)?;
+                self.condition(columns.0, columns.1)?;
                 if self.accept(Kw::Where) {
                     let stop = self.stop(self.at, |reader, at| reader.kw_at(at) == Kw::Do);
-                    self.expression(self.at, stop)?;
+                    self.condition(self.at, stop)?;
                     self.at = stop;
                 }
             }
@@ -189,10 +190,9 @@ impl Reader<'_> {
                         .get(at + 1)
                         .is_some_and(|next| next.kw == Kw::Conflict)
             });
-            self.expression(self.at, stop)?;
-            self.at = stop;
+            self.assignments(stop)?;
             if self.accept(Kw::Where) {
-                self.expression_clause()?;
+                self.using(ColumnUses::CONDITION, Self::expression_clause)?;
             }
         }
         Ok(())
@@ -222,7 +222,7 @@ impl Reader<'_> {
         self.touch(&name, access);
         self.mark(Traits::DESTRUCTIVE);
         self.expect(Kw::Set, "SET")?;
-        self.expression_clause()?;
+        self.assignments(self.clause_end(self.at))?;
         self.joined_predicate(name, alias, Kw::From)
     }
 
@@ -254,6 +254,9 @@ impl Reader<'_> {
         alias: Option<Arc<str>>,
         further: Kw,
     ) -> Read<()> {
+        if let Some(alias) = &alias {
+            self.row_name(alias.clone());
+        }
         let mut others: Vec<Item> = Vec::new();
         if self.accept(further) {
             self.from_list(&mut others)?;
@@ -268,7 +271,7 @@ impl Reader<'_> {
                     reader.sqlite() && matches!(reader.kw_at(at), Kw::Order | Kw::Limit)
                 });
                 let range = (self.at, stop);
-                self.expression(range.0, range.1)?;
+                self.condition(range.0, range.1)?;
                 self.at = range.1;
                 let target = Target::new(name, alias);
                 predicate = self.truth_of(range, &target);
@@ -284,6 +287,9 @@ impl Reader<'_> {
         self.expect(Kw::Into, "INTO")?;
         let name = self.target_name()?;
         let alias = self.alias(&[Kw::Using])?;
+        if let Some(alias) = &alias {
+            self.row_name(alias.clone());
+        }
         self.expect(Kw::Using, "USING")?;
         let mut others = Vec::new();
         self.from_item(&mut others)?;
@@ -293,7 +299,7 @@ impl Reader<'_> {
         self.at += 1;
         let stop = self.stop(self.at, |reader, at| reader.merge_branch(at));
         let on = (self.at, stop);
-        self.expression(on.0, on.1)?;
+        self.condition(on.0, on.1)?;
         self.at = stop;
         let target = Target::new(name.clone(), alias);
         let joined = self.truth_of(on, &target);
@@ -320,7 +326,7 @@ impl Reader<'_> {
             let stop = self.stop(self.at, |reader, at| {
                 reader.kw_at(at) == Kw::On || reader.merge_branch(at)
             });
-            self.expression(self.at, stop)?;
+            self.condition(self.at, stop)?;
             self.at = stop;
         }
         Ok(())
@@ -348,7 +354,7 @@ impl Reader<'_> {
         if self.accept(Kw::And) {
             let stop = self.branch_then();
             let range = (self.at, stop);
-            self.expression(range.0, range.1)?;
+            self.condition(range.0, range.1)?;
             self.at = range.1;
             base = base.max(self.truth_of(range, target));
         }
@@ -361,9 +367,7 @@ impl Reader<'_> {
                 self.touch(name, Access::UPDATE);
                 self.mark(Traits::DESTRUCTIVE);
                 self.write_predicate(base);
-                let stop = self.stop(self.at, |reader, at| reader.merge_branch(at));
-                self.expression(self.at, stop)?;
-                self.at = stop;
+                self.assignments(self.stop(self.at, |reader, at| reader.merge_branch(at)))?;
             }
             Kw::Delete => {
                 self.at += 1;
@@ -374,6 +378,10 @@ impl Reader<'_> {
             Kw::Insert => {
                 self.at += 1;
                 self.touch(name, Access::INSERT);
+                if self.kind(0) == Some(Tok::LParen) {
+                    let columns = self.group()?;
+                    self.written(columns)?;
+                }
                 let stop = self.stop(self.at, |reader, at| reader.merge_branch(at));
                 self.expression(self.at, stop)?;
                 self.at = stop;
@@ -387,6 +395,49 @@ impl Reader<'_> {
             _ => return self.confused("an action"),
         }
         Ok(())
+    }
+
+    /// A list of columns that are given values.
+    fn written(&mut self, (from, to): (usize, usize)) -> Read<()> {
+        // `a[(SELECT …)]`: what stands in a subscript is read.
+        let subscript = (from..to).any(|at| self.kind_at(at) == Tok::LBracket);
+        let uses = if subscript {
+            ColumnUses::VALUE
+        } else {
+            ColumnUses::WRITTEN
+        };
+        self.using(uses, |reader| reader.expression(from, to))
+    }
+
+    /// `column = value, (column, …) = row, …` up to `stop`.
+    fn assignments(&mut self, stop: usize) -> Read<()> {
+        while self.at < stop {
+            let equals = self.next_at(stop, |reader, at| {
+                reader.kind_at(at) == Tok::Op && matches!(reader.text(at), "=" | "==")
+            });
+            let comma = self.next_at(stop, |reader, at| reader.kind_at(at) == Tok::Comma);
+            if equals < comma {
+                self.written((self.at, equals))?;
+                self.expression(equals, comma)?;
+            } else {
+                self.expression(self.at, comma)?;
+            }
+            self.at = stop.min(comma + 1);
+        }
+        self.at = stop;
+        Ok(())
+    }
+
+    /// The next such token at this bracket level, or `stop`.
+    fn next_at(&self, stop: usize, wanted: impl Fn(&Self, usize) -> bool) -> usize {
+        let mut at = self.at;
+        while at < stop && !wanted(self, at) {
+            at = match self.kind_at(at) {
+                Tok::LParen | Tok::LBracket => self.partner(at) + 1,
+                _ => at + 1,
+            };
+        }
+        at.min(stop)
     }
 
     /// The THEN of the branch, not that of a CASE in its condition.

@@ -4,6 +4,7 @@
 //! beside it what is found. `UPDATE_EXPECT=1` writes it anew: read the diff.
 
 mod bodies;
+mod columns;
 mod golden;
 mod limits;
 mod properties;
