@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 /// none, `config::DEFAULT_POLICIES` says.
 const POLICIES: &[&str] = &[
     "honeytoken",
+    "network",
+    "schedule",
     "read-only",
     "column-guard",
     "require-where",

@@ -127,6 +127,8 @@ pub const DEFAULT_POLICIES: &[&str] = &[
 /// where the file names it.
 pub const BUILT_IN_PLUGINS: &[&str] = &[
     "honeytoken",
+    "network",
+    "schedule",
     "read-only",
     "column-guard",
     "require-where",

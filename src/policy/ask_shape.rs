@@ -54,15 +54,15 @@ impl Ask {
     }
 
     /// Name of one function. Out of range is a fault.
-    pub fn function_name(&mut self, index: u32) -> Result<String, Fault> {
+    pub fn function_name(&mut self, index: u32) -> Result<Arc<str>, Fault> {
         self.reads.shape();
         let functions = &self.subject.statement.facts.functions;
         let function = functions
             .get(index as usize)
             .ok_or_else(|| Fault::call(format!("there is no function {index}")))?;
         Ok(match &function.schema {
-            Some(schema) => format!("{schema}.{}", function.name),
-            None => function.name.to_string(),
+            Some(schema) => format!("{schema}.{}", function.name).into(),
+            None => function.name.clone(),
         })
     }
 

@@ -120,14 +120,14 @@ impl Ask {
     }
 
     /// When the answer of [`Ask::in_window`] can change next; empty: never.
-    pub fn next_edge(&mut self, windows: u32) -> Result<String, Fault> {
+    pub fn next_edge(&mut self, windows: u32) -> Result<Arc<str>, Fault> {
         let windows = self.registry.windows(windows)?;
         let (_, edge) = windows.open_at(self.subject.now);
         let text = windows.edge_text(self.subject.now);
         if let Some(edge) = edge {
             self.reads.note(Read::Until(edge));
         }
-        Ok(text)
+        Ok(text.into())
     }
 
     /// Whether it is earlier than that.

@@ -3,6 +3,7 @@
 //! The same cases run natively in the SDK's tests and compiled at every load.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -38,6 +39,8 @@ pub struct Case {
     /// Who asks.
     #[serde(default)]
     pub client: CaseClient,
+    /// When it is judged, in UTC: `2026-11-20T07:59:59Z`; now by default.
+    pub at: Option<String>,
     /// Bind values in text form.
     pub params: Option<Vec<Option<String>>>,
     /// What must come out.
@@ -149,7 +152,12 @@ impl Case {
             binary: false,
             bytes: text.clone().map(bytes::Bytes::from),
         });
+        let now = match &self.at {
+            Some(at) => time(at)?,
+            None => SystemTime::now(),
+        };
         let subject = |statement: &Arc<_>| Subject {
+            now,
             values: Some(values.clone().collect()),
             plan: plan.clone(),
             event: None,
@@ -346,6 +354,13 @@ pub fn requirement_json(kind: &RequirementKind) -> Value {
         fields.shift_insert(0, "kind".to_owned(), kind.name().into());
     }
     value
+}
+
+fn time(text: &str) -> Result<SystemTime, String> {
+    let parsed: Result<jiff::Timestamp, _> = text.parse();
+    parsed
+        .map(SystemTime::from)
+        .map_err(|error| format!("`at` is no time: {error}"))
 }
 
 fn plan_input(plan: &serde_json::Map<String, Value>) -> Result<PlanInput, String> {

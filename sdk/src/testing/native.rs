@@ -146,6 +146,7 @@ impl Host for Native {
     }
     fn function_name(&self, index: u32) -> String {
         self.note(self.ask(|ask| ask.function_name(index)))
+            .to_string()
     }
     fn find_setting(&self, names: u32, start: u32) -> i32 {
         self.index(self.ask(|ask| ask.find_setting(names, start)))
@@ -240,6 +241,7 @@ impl Host for Native {
     }
     fn next_edge(&self, windows: u32) -> String {
         self.note(self.ask(|ask| ask.next_edge(windows)))
+            .to_string()
     }
     fn before(&self, unix_ms: u64) -> bool {
         self.ask(|ask| ask.before(unix_ms))

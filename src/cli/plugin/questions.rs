@@ -43,6 +43,14 @@ fn about_statement(
         "find_access" => index(Ok(ask.find_access(with.large(0)?, number(1)?))),
         "pattern" => index(ask.pattern(number(0)?, number(1)?)),
         "find_column" => index(ask.find_column(number(0)?, number(1)?)),
+        "find_column_use" => index(ask.find_column_use(number(0)?, with.large(1)?, number(2)?)),
+        "find_unlisted_function" => index(ask.find_unlisted_function(number(0)?, number(1)?)),
+        "function_name" => text(ask.function_name(number(0)?)),
+        "find_setting" => index(ask.find_setting(number(0)?, number(1)?)),
+        "setting_value" => ask
+            .setting_value(number(0)?)
+            .map(|value| json!(value.as_deref()))
+            .map_err(|fault| (fault, Value::Null)),
         "find_function" => index(ask.find_function(number(0)?, number(1)?)),
         "name" => text(ask.name(number(0)?)),
         "normalized" => Ok(json!(&*ask.normalized())),
@@ -83,6 +91,7 @@ fn about_surroundings(
         "transaction" => Ok(json!(ask.transaction())),
         "setting" => Ok(json!(ask.setting(&with.text(0)?).as_deref())),
         "in_window" => index(ask.in_window(with.number(0)?)),
+        "next_edge" => text(ask.next_edge(with.number(0)?)),
         "before" => Ok(json!(ask.before(with.large(0)?))),
         "counter" => Ok(json!(ask.counter(&with.text(0)?))),
         "measure" => ask

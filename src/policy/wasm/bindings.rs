@@ -115,7 +115,7 @@ impl statement::Host for State {
         Ok(index(self.ask()?.find_unlisted_function(names, start)?))
     }
     fn function_name(&mut self, i: u32) -> wasmtime::Result<String> {
-        ok(self.ask()?.function_name(i))
+        Ok(text(self.ask()?.function_name(i)?))
     }
     fn find_setting(&mut self, names: u32, start: u32) -> wasmtime::Result<i32> {
         Ok(index(self.ask()?.find_setting(names, start)?))
@@ -190,7 +190,7 @@ impl clock::Host for State {
         Ok(self.ask()?.before(unix_ms))
     }
     fn next_edge(&mut self, windows: u32) -> wasmtime::Result<String> {
-        ok(self.ask()?.next_edge(windows))
+        Ok(text(self.ask()?.next_edge(windows)?))
     }
 }
 
