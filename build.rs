@@ -15,6 +15,7 @@ const POLICIES: &[&str] = &[
     "honeytoken",
     "network",
     "schedule",
+    "signature",
     "read-only",
     "column-guard",
     "require-where",

@@ -324,6 +324,12 @@ macro_rules! registries {
                 BACKSLASH = 1 << 6 => "backslash",
                 /// A byte above 127.
                 NON_ASCII = 1 << 7 => "non-ascii",
+                /// A word or number compared with itself: `1=1`, `'a'='a'`.
+                EQUATION = 1 << 8 => "equation",
+                /// A word directly before an opening bracket.
+                CALL = 1 << 9 => "call",
+                /// In the statement, not in a value: a comment alone between two words, `UNION/**/SELECT`.
+                SPLICED = 1 << 10 => "spliced",
             }
         }
     };

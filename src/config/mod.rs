@@ -129,6 +129,7 @@ pub const BUILT_IN_PLUGINS: &[&str] = &[
     "honeytoken",
     "network",
     "schedule",
+    "signature",
     "read-only",
     "column-guard",
     "require-where",

@@ -10,11 +10,17 @@ use crate::model::{BindValue, Literal, Statement, ValueFeatures};
 /// Longer values have the feature LONG.
 const LONG_BYTES: usize = 1024;
 
+/// How far an equation is looked at to each side of its sign.
+const SIDE_BYTES_MAX: usize = 64;
+
 /// OR over all string literals and bind values.
 pub(super) fn features(view: &View<'_>) -> ValueFeatures {
     let mut found = ValueFeatures::empty();
     for bytes in texts(view) {
         found |= features_of(bytes);
+    }
+    if crate::sql::is_spliced(view.statement) {
+        found |= ValueFeatures::SPLICED;
     }
     found
 }
@@ -76,6 +82,7 @@ fn features_of(bytes: &[u8]) -> ValueFeatures {
     for &byte in bytes {
         found |= match byte {
             b'\'' | b'"' => ValueFeatures::QUOTE,
+            b'(' if inside(&previous) => ValueFeatures::CALL,
             b';' => ValueFeatures::SEMICOLON,
             b'\\' => ValueFeatures::BACKSLASH,
             b'-' if previous == b'-' => ValueFeatures::COMMENT,
@@ -91,7 +98,39 @@ fn features_of(bytes: &[u8]) -> ValueFeatures {
     if words(bytes).any(is_keyword) {
         found |= ValueFeatures::KEYWORD;
     }
+    if memchr::memchr_iter(b'=', bytes).any(|at| is_equation(bytes, at)) {
+        found |= ValueFeatures::EQUATION;
+    }
     found
+}
+
+/// The words on both sides of the sign are one.
+fn is_equation(bytes: &[u8], sign: usize) -> bool {
+    let between = |byte: &u8| matches!(byte, b' ' | b'\'' | b'"' | b'(' | b')' | b'\t' | b'\n');
+    let (left, right) = (&bytes[..sign], &bytes[sign + 1..]);
+    // Longer runs are no equation anybody would inject, and must cost nothing.
+    let left = &left[left.len().saturating_sub(SIDE_BYTES_MAX)..];
+    let right = &right[..right.len().min(SIDE_BYTES_MAX)];
+    let end = left
+        .iter()
+        .rposition(|byte| !between(byte))
+        .map_or(0, |at| at + 1);
+    let start = left[..end]
+        .iter()
+        .rposition(|byte| !inside(byte))
+        .map_or(0, |at| at + 1);
+    let from = right
+        .iter()
+        .position(|byte| !between(byte))
+        .unwrap_or(right.len());
+    let length = right[from..].iter().take_while(|byte| inside(byte)).count();
+    let (a, b) = (&left[start..end], &right[from..from + length]);
+    !a.is_empty() && a.eq_ignore_ascii_case(b)
+}
+
+/// Part of a word.
+fn inside(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 128..)
 }
 
 fn is_keyword(word: &[u8]) -> bool {
@@ -125,9 +164,8 @@ fn is_keyword(word: &[u8]) -> bool {
 }
 
 fn words(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let inside = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 128..);
     bytes
-        .split(move |byte| !inside(byte))
+        .split(|byte| !inside(byte))
         .filter(|word| !word.is_empty())
 }
 
@@ -231,6 +269,16 @@ mod tests {
                 ValueFeatures::SEMICOLON.union(ValueFeatures::KEYWORD),
             ),
             (b"dropped", ValueFeatures::empty()),
+            (b"or 1=1", ValueFeatures::EQUATION),
+            (b"x = X", ValueFeatures::EQUATION),
+            (b"a=b&c=d", ValueFeatures::empty()),
+            (b"abc=", ValueFeatures::empty()),
+            (
+                b"'a'='a",
+                ValueFeatures::EQUATION.union(ValueFeatures::QUOTE),
+            ),
+            (b"f(1)", ValueFeatures::CALL),
+            (b"f (1)", ValueFeatures::empty()),
             (b"a\0", ValueFeatures::CONTROL),
             (b"a\tb\n", ValueFeatures::empty()),
             (b"c:\\x", ValueFeatures::BACKSLASH),

@@ -14,6 +14,7 @@ mod assemble;
 pub mod ast;
 mod builtin;
 mod bytes;
+mod comments;
 mod explain;
 mod known;
 pub mod lex;
@@ -26,6 +27,7 @@ mod split;
 
 pub use assemble::{execute_values, handle_span, literals};
 pub use ast::{AST_KINDS, AST_VERSION, ast_image};
+pub use comments::is_spliced;
 pub use explain::explain_json;
 pub use known::Analyses;
 

@@ -2,3 +2,4 @@
 
 mod column_guard;
 mod read_only;
+mod signature;
