@@ -6,7 +6,7 @@ use crate::support::gate::Gate;
 const SETUP: &str = "
     CREATE TABLE users (id int PRIMARY KEY, name text, email text);
     INSERT INTO users SELECT i, 'user ' || i, 'secret' || i FROM generate_series(1, 5) i;
-    CREATE TABLE orders (id int, owner int);
+    CREATE TABLE orders (id int, owner int REFERENCES users);
     INSERT INTO orders VALUES (1, 2);
     CREATE VIEW everything AS SELECT * FROM users;
     CREATE VIEW renamed AS SELECT id, email AS contact FROM everything;
@@ -29,6 +29,16 @@ const REFUSED: &[(&str, &str)] = &[
     ("SELECT * FROM everything", "read"),
     ("SELECT contact FROM renamed", "read"),
     ("SELECT contact(1)", "read"),
+    // The table is named as well, and the view beside it shows the column.
+    (
+        "SELECT r.contact FROM users u JOIN renamed r ON r.id = u.id",
+        "read",
+    ),
+    ("SELECT u.id, contact(u.id) FROM users u", "read"),
+    (
+        "SELECT id FROM users WHERE name IN (SELECT contact FROM renamed)",
+        "read",
+    ),
     (
         "SELECT * FROM orders o JOIN renamed r ON r.id = o.owner",
         "read",
@@ -78,6 +88,11 @@ fn a_guarded_column_is_read_by_no_way_around_its_name() {
         ("SELECT name FROM users WHERE id = 2", "user 2"),
         ("SELECT count(*) FROM users", "5"),
         ("SELECT id FROM people", "1"),
+        ("INSERT INTO orders VALUES (2, 3) RETURNING id", "2"),
+        (
+            "SELECT a.name FROM users a JOIN users b ON b.id = a.id WHERE a.id = 2",
+            "user 2",
+        ),
         (
             "SELECT u.name FROM orders o JOIN users u ON u.id = o.owner",
             "user 2",

@@ -23,11 +23,17 @@ impl CatalogSnapshot {
                 *written.entry(oid).or_insert(Access::empty()) |= named.access;
             }
         }
+        let again = self.read_again(facts, &written, world);
         let hidden: Vec<(Oid, Access)> = touched
             .into_iter()
             .map(|(oid, access)| {
                 let known = written.get(&oid).copied();
-                (oid, hidden(access, known))
+                let again = if again.contains(&oid) {
+                    Access::SELECT
+                } else {
+                    Access::empty()
+                };
+                (oid, hidden(access, known) | again)
             })
             .filter(|(_, access)| !access.is_empty())
             .collect();
@@ -43,7 +49,11 @@ impl CatalogSnapshot {
             .into_iter()
             .filter_map(|(oid, access)| {
                 let relation = self.relation(oid)?;
-                let origin = leads.iter().position(|behind| behind.contains(&oid));
+                let leads_there = |index: usize, behind: &BTreeSet<Oid>| {
+                    let own = || self.resolve(&facts.relations[index], world).contains(&oid);
+                    behind.contains(&oid) && !(again.contains(&oid) && own())
+                };
+                let origin = (0..leads.len()).find(|index| leads_there(*index, &leads[*index]));
                 let named = Named {
                     schema: Some(relation.schema.clone()),
                     name: relation.name.clone(),
@@ -53,6 +63,31 @@ impl CatalogSnapshot {
                 Some((named, origin.and_then(|origin| u32::try_from(origin).ok())))
             })
             .collect()
+    }
+
+    /// Tables that the text names, and that something else in it reads as well:
+    /// a view beside them, a function. What that passes on is not in the text.
+    fn read_again(
+        &self,
+        facts: &Facts,
+        written: &BTreeMap<Oid, Access>,
+        world: &World<'_>,
+    ) -> BTreeSet<Oid> {
+        let calls = facts.functions.iter().any(|function| !function.harmless);
+        if facts.relations.len() < 2 && !calls {
+            return BTreeSet::new();
+        }
+        let read_without = |oid: &Oid| {
+            let mut others = facts.clone();
+            others
+                .relations
+                .retain(|named| !self.resolve(named, world).contains(oid));
+            let touched = self.touched(&others, world);
+            touched
+                .get(oid)
+                .is_some_and(|access| access.contains(Access::SELECT))
+        };
+        written.keys().copied().filter(read_without).collect()
     }
 
     /// Everything that is touched, and how.
