@@ -1,4 +1,4 @@
-//! `portcullis plugin package`: finishes a component that another language's tools made.
+//! `portcullis plugin package`: finishes what another language's tools made, or WebAssembly text.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use crate::policy::Manifest;
 use crate::policy::trial::Trial;
 
 use super::super::terminal::{self, Paint, say};
-use super::{build, cache, inspect};
+use super::{build, cache, inspect, wit};
 
 /// Puts the manifest in and writes the component to `out`, or beside the manifest.
 pub(super) fn run(plugin: &Path, manifest: &Path, out: Option<&Path>) -> ExitCode {
@@ -33,10 +33,10 @@ fn package(
     out: Option<&Path>,
 ) -> Result<(PathBuf, usize), Diagnostic> {
     let wrong = |error: component::Error| Diagnostic::error(error.to_string());
-    let bytes = inspect::bytes(&plugin.display().to_string())?;
+    let bytes = binary(plugin, inspect::bytes(&plugin.display().to_string())?)?;
     let (name, json) = component::manifest(manifest).map_err(wrong)?;
     let finished = if bytes.get(4..8) == Some(&[1, 0, 0, 0]) {
-        component::encode(&bytes, &json).map_err(wrong)?
+        component::encode(&typed(bytes)?, &json).map_err(wrong)?
     } else {
         if Manifest::find(&bytes).is_ok_and(|there| there.is_some()) {
             return Err(Diagnostic::error("it has a manifest already")
@@ -50,6 +50,36 @@ fn package(
     build::replace(&out, &finished)
         .map_err(|error| Diagnostic::error(format!("{}: {error}", out.display())))?;
     Ok((out, finished.len()))
+}
+
+/// WebAssembly text becomes bytes; bytes stay what they are.
+fn binary(plugin: &Path, bytes: Vec<u8>) -> Result<Vec<u8>, Diagnostic> {
+    if bytes.starts_with(b"\0asm") || plugin.extension().is_none_or(|end| end != "wat") {
+        return Ok(bytes);
+    }
+    let parsed = wat::Parser::new().parse_bytes(Some(plugin), &bytes);
+    parsed
+        .map(|binary| binary.into_owned())
+        .map_err(|error| Diagnostic::error(error.to_string()))
+}
+
+/// A module that says nothing about its types is taken for the world `simple`.
+fn typed(mut module: Vec<u8>) -> Result<Vec<u8>, Diagnostic> {
+    // As sdk and bindings generators name their section: `component-type:...`.
+    let says = b"component-type";
+    if module.windows(says.len()).any(|bytes| bytes == says) {
+        return Ok(module);
+    }
+    let mut resolve = wit_parser::Resolve::default();
+    let embedded = resolve
+        .push_str("policy.wit", wit::INTERFACE)
+        .and_then(|package| resolve.select_world(&[package], Some("simple")))
+        .and_then(|world| {
+            let encoding = wit_component::StringEncoding::UTF8;
+            wit_component::embed_component_metadata(&mut module, &resolve, world, encoding)
+        });
+    embedded.map_err(|error| Diagnostic::error(format!("not a module: {error:#}")))?;
+    Ok(module)
 }
 
 /// What a gate would say at load, said now: imports, manifest, golden cases.

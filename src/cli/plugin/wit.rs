@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::super::terminal::{self, Paint, say};
 
 /// The interface this gate speaks.
-const INTERFACE: &str = include_str!("../../../wit/policy.wit");
+pub(super) const INTERFACE: &str = include_str!("../../../wit/policy.wit");
 
 /// Writes it into a folder.
 pub(super) fn run(out: &Path) -> ExitCode {

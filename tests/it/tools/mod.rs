@@ -4,5 +4,6 @@
 mod author;
 mod bindings;
 mod commands;
+mod languages;
 mod replay;
 mod tutorial;
