@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
+use super::live::Live;
 use super::neighbours;
 use super::shutdown::{Phase, Shutdown};
 use super::takeover::TAKEOVER;
@@ -23,6 +24,7 @@ pub(super) struct Desk {
     pub(super) clients: Arc<AtomicUsize>,
     pub(super) cancels: Arc<Cancels>,
     pub(super) giving: Giving,
+    pub(super) live: Live,
 }
 
 impl Commands for Desk {
@@ -37,7 +39,10 @@ impl Commands for Desk {
                 "state" => Ok(self.state()),
                 TAKEOVER => self.giving.give(caller, line).await,
                 neighbours::CANCEL => neighbours::cancel(&self.cancels, request).await,
-                other => Err(format!("this gate knows no command `{other}`")),
+                other => match self.live.answer(request, caller).await {
+                    Some(answer) => answer,
+                    None => Err(format!("this gate knows no command `{other}`")),
+                },
             }
         })
     }

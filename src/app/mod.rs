@@ -10,6 +10,7 @@ mod commands;
 mod directories;
 mod doors;
 pub mod errors;
+mod live;
 mod manager;
 mod neighbours;
 mod policies;
@@ -128,6 +129,7 @@ pub struct App {
     seat: Option<Seat>,
     /// The gate that serves until this one could.
     before: Option<Before>,
+    live: live::Live,
 }
 
 /// Whom a gate follows, and which of the sockets that came from there it serves.
@@ -202,6 +204,11 @@ impl App {
             brakes: Arc::default(),
             seed: rand::random(),
         };
+        let live = live::Live {
+            config: config.clone(),
+            policies: policies.clone(),
+            turn: Arc::default(),
+        };
         let board = Arc::new(Board {
             config: config.clone(),
             policies: policies.clone(),
@@ -259,6 +266,7 @@ impl App {
             manager: manager::Manager::default(),
             seat,
             before,
+            live,
         })
     }
 
@@ -288,7 +296,7 @@ fn policies_or_refusal(
     options: Options,
     readiness: &Readiness,
 ) -> Result<Arc<Policies>, AppError> {
-    match load_policies(config) {
+    match Policies::start(config).map_err(|errors| diagnostics(&errors, config)) {
         Ok(policies) => Ok(policies),
         Err(list) if options.start_refusing => {
             for problem in &list {

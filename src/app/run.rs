@@ -8,6 +8,7 @@ use tokio::net::UnixListener;
 use tokio::sync::watch;
 
 use super::commands::Desk;
+use super::live::Live;
 use super::manager::Manager;
 use super::reload::{self, Reloading, Trigger, Watch};
 use super::shutdown::{Phase, Shutdown};
@@ -21,7 +22,6 @@ use crate::control::{self, Seat};
 use crate::gate::roster::{Mailbox, Orders, mailbox};
 use crate::net::Acceptor;
 use crate::net::passing::Passing;
-use crate::policy::Policies;
 use crate::telemetry::{Event, Recorder};
 
 impl App {
@@ -74,12 +74,8 @@ impl App {
             .collect();
         drop(handovers);
         let upkeep = self.side.spawn_blocking({
-            let (policies, telemetry, closed) = (
-                self.shared.policies.clone(),
-                self.shared.telemetry.clone(),
-                closed,
-            );
-            move || upkeep(&policies, &telemetry.recorder(), &closed)
+            let (live, telemetry) = (self.live.clone(), self.shared.telemetry.clone());
+            move || upkeep(&live, &telemetry.recorder(), &closed)
         });
         self.readiness.listening();
         let addresses: Vec<String> = self.addresses.iter().map(Endpoint::to_string).collect();
@@ -150,6 +146,7 @@ impl App {
             clients: self.shared.clients.clone(),
             cancels: self.shared.cancels.clone(),
             giving: Giving::new(process, sockets, shutdown.clone(), manager),
+            live: self.live.clone(),
         };
         if let Some(listener) = seat.take_listener() {
             let _inside = self.side.enter();
@@ -220,6 +217,7 @@ impl App {
             readiness,
             workers: workers.clone(),
             side: self.side.handle().clone(),
+            turn: self.live.turn.clone(),
         };
         let manager = self.manager.clone();
         let watch = Watch::start(reload::files(&config), move || {
@@ -239,10 +237,12 @@ impl App {
     }
 }
 
-/// Records what policies did wrong beside the path of statements.
-fn upkeep(policies: &Policies, recorder: &Recorder, closed: &watch::Receiver<bool>) {
+/// Records what policies did wrong beside the path of statements, and ends
+/// overrides whose time has come.
+fn upkeep(live: &Live, recorder: &Recorder, closed: &watch::Receiver<bool>) {
     while !*closed.borrow() {
-        for (policy, fault) in policies.take_faults() {
+        live.expire();
+        for (policy, fault) in live.policies.take_faults() {
             recorder.emit(&Event::PolicyFault {
                 policy: &policy,
                 fault: fault.kind.name(),

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use serde_json::{Map, Value, json};
 
 use crate::admin::Status;
-use crate::config::{Config, Endpoint, Mode, Plugin, PolicyConfig};
+use crate::config::{Config, Endpoint, Plugin, PolicyConfig};
 use crate::policy::Policies;
 
 use super::backends::Databases;
@@ -92,10 +92,5 @@ fn policy(policy: &PolicyConfig) -> Value {
         Plugin::BuiltIn(name) => name.to_string(),
         Plugin::File(path) => path.display().to_string(),
     };
-    let mode = match policy.mode {
-        Mode::Off => "off",
-        Mode::Monitor => "monitor",
-        Mode::Enforce => "enforce",
-    };
-    json!({ "name": &*policy.name, "plugin": plugin, "mode": mode })
+    json!({ "name": &*policy.name, "plugin": plugin, "mode": policy.mode.name() })
 }

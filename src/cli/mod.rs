@@ -12,6 +12,7 @@ mod demo;
 mod explain;
 mod import;
 mod init;
+mod live;
 mod plugin;
 mod policies;
 mod refusals;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use crate::config::{self, Config, Mode, OnFault, Plugin, PolicyConfig};
+use crate::config::{self, Config, Plugin, PolicyConfig};
 
 use super::terminal::{self, Paint, say, table};
 
@@ -49,23 +49,6 @@ pub(super) fn run(policies: &Policies) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Name of a mode, as in the file.
-pub(super) fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Off => "off",
-        Mode::Monitor => "monitor",
-        Mode::Enforce => "enforce",
-    }
-}
-
-fn on_fault(on_fault: OnFault) -> &'static str {
-    match on_fault {
-        OnFault::Refuse => "refuse",
-        OnFault::Allow => "allow",
-        OnFault::LastGood => "last-good",
-    }
-}
-
 fn plugin(plugin: &Plugin) -> String {
     match plugin {
         Plugin::BuiltIn(name) => name.to_string(),
@@ -87,8 +70,8 @@ fn row(policy: &PolicyConfig) -> Vec<String> {
     vec![
         policy.name.to_string(),
         plugin(&policy.plugin),
-        mode(policy.mode).to_owned(),
-        on_fault(policy.on_fault).to_owned(),
+        policy.mode.name().to_owned(),
+        policy.on_fault.name().to_owned(),
         if scope.is_empty() {
             "everybody".to_owned()
         } else {
@@ -101,8 +84,8 @@ fn object(policy: &PolicyConfig) -> Value {
     json!({
         "name": &*policy.name,
         "plugin": plugin(&policy.plugin),
-        "mode": mode(policy.mode),
-        "on_fault": on_fault(policy.on_fault),
+        "mode": policy.mode.name(),
+        "on_fault": policy.on_fault.name(),
         "settings": serde_json::from_str::<Value>(&policy.settings).unwrap_or_default(),
         "databases": policy.databases.iter().map(|name| &**name).collect::<Vec<_>>(),
         "users": policy.users.iter().map(|name| &**name).collect::<Vec<_>>(),

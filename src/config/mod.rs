@@ -271,6 +271,23 @@ pub enum Mode {
     Enforce,
 }
 
+impl Mode {
+    /// As in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Off => "off",
+            Mode::Monitor => "monitor",
+            Mode::Enforce => "enforce",
+        }
+    }
+
+    /// The mode that is written so.
+    pub fn from_name(name: &str) -> Option<Mode> {
+        let all = [Mode::Off, Mode::Monitor, Mode::Enforce];
+        all.into_iter().find(|mode| mode.name() == name)
+    }
+}
+
 /// What happens when a policy faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OnFault {
@@ -280,6 +297,17 @@ pub enum OnFault {
     Allow,
     /// The previous version judges; without one: refuse.
     LastGood,
+}
+
+impl OnFault {
+    /// As in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            OnFault::Refuse => "refuse",
+            OnFault::Allow => "allow",
+            OnFault::LastGood => "last-good",
+        }
+    }
 }
 
 /// One policy, as configured or by default.

@@ -8,6 +8,7 @@ use super::ask::Judged;
 use super::fault::{Fault, FaultKind};
 use super::judge::{Asked, Judge};
 use super::memo::{Answer, Key};
+use super::quarantine::Place;
 use super::read::Reads;
 use super::set::Member;
 use super::subject::{Subject, View};
@@ -43,6 +44,9 @@ impl Judge {
         subject: &mut Option<Arc<Subject>>,
     ) -> Given {
         let version = &member.version;
+        if version.quarantine.holds() {
+            return self.faulted(member, quarantined(), view, asked, subject);
+        }
         let key = Key::new(version.id, view);
         if let Some(answer) = self.answers.get(&key, view) {
             return Given {
@@ -98,7 +102,12 @@ impl Judge {
         subject: &mut Option<Arc<Subject>>,
     ) -> Given {
         let version = &member.version;
-        self.note_fault(version, &fault);
+        let place = Place {
+            shape: view.statement.shape,
+            // Each session has a client of its own.
+            session: std::ptr::from_ref(asked.client).addr(),
+        };
+        self.note_fault(member, &fault, place);
         if let (OnFault::LastGood, Some(last)) = (member.on_fault, &member.last_good)
             && on_probation(version)
         {
@@ -130,7 +139,14 @@ impl Judge {
     }
 
     /// Counts a fault and keeps it for [`Judge::take_faults`].
-    pub(super) fn note_fault(&mut self, version: &Version, fault: &Fault) {
+    pub(super) fn note_fault(&mut self, member: &Member, fault: &Fault, place: Place) {
+        let version = &member.version;
+        // Where failing lets statements pass, being quarantined would let all pass.
+        if member.on_fault != OnFault::Allow
+            && version.quarantine.note(fault, place, Instant::now())
+        {
+            self.policies.keeper().shared.quarantined(version.name());
+        }
         version.faulted.fetch_add(1, Ordering::Relaxed);
         self.stats.faults += 1;
         if self.faults.len() < FAULTS_MAX {
@@ -193,6 +209,13 @@ fn benched() -> Fault {
     Fault::new(
         FaultKind::Benched,
         "this shape made the policy fail twice; it is not asked again for a minute",
+    )
+}
+
+fn quarantined() -> Fault {
+    Fault::new(
+        FaultKind::Quarantined,
+        "it failed on several statements of several sessions; it is not asked until it is released or replaced",
     )
 }
 

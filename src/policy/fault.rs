@@ -19,6 +19,8 @@ pub enum FaultKind {
     Link,
     /// The shape faulted twice: refused for a while without a call.
     Benched,
+    /// The version failed too widely: it is not asked until it is released or replaced.
+    Quarantined,
 }
 
 impl FaultKind {
@@ -33,6 +35,7 @@ impl FaultKind {
             FaultKind::Impure => "impure",
             FaultKind::Link => "link error",
             FaultKind::Benched => "faulted twice",
+            FaultKind::Quarantined => "quarantined",
         }
     }
 }

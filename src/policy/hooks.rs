@@ -12,6 +12,7 @@ use super::disguise;
 use super::fault::Fault;
 use super::judge::{Asked, Judge};
 use super::permit::{Permit, Refused};
+use super::quarantine::Place;
 use super::set::{Chain, Member, PolicySet};
 use super::subject::{PlanInput, Subject};
 use super::version::Version;
@@ -132,7 +133,11 @@ impl Judge {
             Ok(verdict) => return verdict,
             Err(fault) => fault,
         };
-        self.note_fault(version, &fault);
+        let place = Place {
+            shape: hook as u64,
+            session: Arc::as_ptr(subject).addr(),
+        };
+        self.note_fault(member, &fault, place);
         let last_good = match (member.on_fault, &member.last_good) {
             (OnFault::LastGood, Some(last)) if on_probation(version) => {
                 self.ask_version(last, hook, subject).ok()

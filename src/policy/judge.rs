@@ -11,6 +11,7 @@ use super::chain::fold;
 use super::disguise;
 use super::fault::Fault;
 use super::keeper::Check;
+use super::live::Twice;
 use super::load::Policies;
 use super::log_lines::LogLines;
 use super::memo::{Answer, Key, Memo};
@@ -174,12 +175,14 @@ impl Judge {
             let decided = decided.clone();
             self.stats.remembered += 1;
             self.check_sometimes(&decided, asked, &view);
+            self.show_shadow(&decided, asked, &view);
             return outcome(decided, asked, true);
         }
         let started = Instant::now();
         let (decided, calls) = self.judge_chain(chain, asked, &view, &key);
         let spent = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.spent_ns = self.spent_ns.saturating_add(spent);
+        self.show_shadow(&decided, asked, &view);
         outcome(decided, asked, !calls)
     }
 
@@ -225,6 +228,25 @@ impl Judge {
                 answers: decided.answers.clone(),
             });
         }
+    }
+
+    /// A candidate that runs beside the others sees the decision, too.
+    #[inline]
+    fn show_shadow(&self, decided: &Decided, asked: &Asked<'_>, view: &View<'_>) {
+        let Some(shadow) = self.policies.live.shadows.running() else {
+            return;
+        };
+        if view.lacks_values() || !shadow.is_about(asked.client) {
+            // With values it is decided once more.
+            return;
+        }
+        let mut answers = decided.answers.iter();
+        let live = answers.find_map(|(version, answer)| {
+            let version = version.upgrade()?;
+            (*version.name() == shadow.policy.name).then(|| answer.clone())
+        });
+        let subject = Subject::of(view, asked.statement);
+        shadow.see(Twice { subject, live });
     }
 
     pub(super) fn scoped_chain(&mut self, set: &Arc<PolicySet>, client: &Client) -> Arc<Chain> {

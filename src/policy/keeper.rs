@@ -21,7 +21,7 @@ const FAULTS_MAX: usize = 64;
 /// What is shared between the workers and the thread.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    /// Moves when a version is found impure: workers forget what they remember.
+    /// Moves when a version is found impure or quarantined, or released: workers forget what they remember.
     pub(super) impurities: AtomicU64,
     /// Jobs dropped because the queue was full.
     pub(super) dropped: AtomicU64,
@@ -38,6 +38,14 @@ impl Shared {
         if faults.len() < FAULTS_MAX {
             faults.push((policy.clone(), fault));
         }
+    }
+
+    /// A version is not asked any more: what was remembered of it is forgotten.
+    pub(super) fn quarantined(&self, policy: &Arc<str>) {
+        self.impurities.fetch_add(1, Ordering::SeqCst);
+        let text = "failed on several statements of several sessions; it is not asked until it \
+                    is released (`portcullis plugin quarantine release`) or replaced";
+        self.fault(policy, Fault::new(FaultKind::Quarantined, text));
     }
 
     pub(super) fn take_faults(&self) -> Vec<(Arc<str>, Fault)> {

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -13,11 +14,12 @@ use tokio::sync::watch;
 use super::event::{Observed, shown};
 use super::fault::Fault;
 use super::keeper::Keeper;
-use super::loading::Loader;
+use super::live::Live;
+use super::loading::{Loaded, Loader};
 use super::observers::Observers;
 use super::set::{ChainIds, Member, PolicySet};
 use super::wasm::Engine;
-use crate::config::{Config, Position};
+use crate::config::{Config, PolicyConfig, Position};
 use crate::model::code::Outcome;
 use crate::model::{Effects, Kind};
 use crate::telemetry::Record;
@@ -71,19 +73,33 @@ pub struct Policies {
     /// The generation that judges, for those who must notice a swap while they wait for something else.
     swaps: watch::Sender<u64>,
     /// Reloads happen one after the other.
-    reloading: Mutex<()>,
+    pub(super) reloading: Mutex<()>,
+    /// What operators have changed without touching the file.
+    pub(super) live: Live,
 }
 
 impl Policies {
-    /// Compiles, configures and tries all policies.
+    /// Compiles, configures and tries all policies, as the file says.
     pub fn load(config: &Config) -> Result<Arc<Policies>, Vec<LoadError>> {
+        let policies = Policies::with(config, Live::default())?;
+        policies.reload(config)?;
+        Ok(policies)
+    }
+
+    /// The same for a gate: what its operators have changed counts, and what
+    /// judges is kept to go back to.
+    pub fn start(config: &Config) -> Result<Arc<Policies>, Vec<LoadError>> {
         let policies = Policies::refusing(config)?;
         policies.reload(config)?;
         Ok(policies)
     }
 
-    /// No policies: every statement is refused until a reload succeeds.
+    /// For a gate: every statement is refused until a reload succeeds.
     pub fn refusing(config: &Config) -> Result<Arc<Policies>, Vec<LoadError>> {
+        Policies::with(config, Live::open(config).map_err(|error| vec![error])?)
+    }
+
+    fn with(config: &Config, live: Live) -> Result<Arc<Policies>, Vec<LoadError>> {
         let engine = Engine::new(cache_folder(config).as_deref())
             .map_err(|message| vec![LoadError::general(message)])?;
         let keeper =
@@ -102,6 +118,7 @@ impl Policies {
             versions: AtomicU64::new(0),
             swaps: watch::Sender::new(0),
             reloading: Mutex::new(()),
+            live,
         }))
     }
 
@@ -112,22 +129,81 @@ impl Policies {
             .reloading
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let before = self.current();
+        self.reload_alone(config)
+    }
+
+    /// The same for who holds the lock.
+    pub(super) fn reload_alone(&self, config: &Config) -> Result<ReloadReport, Vec<LoadError>> {
+        let (before, now) = (self.current(), SystemTime::now());
         let mut loader = Loader::new(&self.engine, &before, &self.versions);
-        let members = loader.load(&config.policies, config.path.as_deref())?;
+        let policies = self
+            .live
+            .overrides()
+            .apply(&config.policies, &self.live.kept, now)
+            .map_err(|(policy, why)| {
+                vec![LoadError {
+                    policy: policy.into(),
+                    hint: "take the override back: `portcullis plugin reset`".to_owned(),
+                    ..LoadError::general(why)
+                }]
+            })?;
+        let members = loader.load(&policies, config.path.as_deref())?;
         let generation = before.generation() + 1;
         let report = report(generation, &before, &members);
         for member in &members {
             self.keeper.refill(&member.version);
         }
-        let alive: Vec<u64> = members.iter().map(|member| member.version.id).collect();
+        self.keep(loader.take_loaded(), now);
         self.observers.follow(&members);
-        let set = PolicySet::new(generation, members, self.ids.clone(), self.alive.clone());
+        self.swap(generation, members);
+        Ok(report)
+    }
+
+    fn swap(&self, generation: u64, members: Vec<Arc<Member>>) {
+        let alive: Vec<u64> = members.iter().map(|member| member.version.id).collect();
+        let mut set = PolicySet::new(generation, members, self.ids.clone(), self.alive.clone());
+        set.is_shadowed = self.live.shadows.running().is_some();
         self.current.store(Arc::new(set));
         // After the store: whoever wakes up finds the new set.
         self.swaps.send_replace(generation);
         self.ids.retain(&alive);
-        Ok(report)
+    }
+
+    /// The same policies as a new set: permits of the old one do not hold any more.
+    pub(super) fn swap_again(&self) {
+        let before = self.current();
+        self.swap(before.generation() + 1, before.members().to_vec());
+    }
+
+    /// What judges now is there to go back to. Not having it is no reason not to swap.
+    fn keep(&self, loaded: Vec<Loaded>, now: SystemTime) {
+        for Loaded {
+            name,
+            version,
+            bytes,
+        } in loaded
+        {
+            if let Err(error) = self.live.kept.note(&name, &version, &bytes, now) {
+                tracing::warn!(policy = %name, %error, "the component cannot be kept to go back to");
+            }
+        }
+    }
+
+    /// Loads one policy beside the others.
+    pub(super) fn candidate(
+        &self,
+        policy: &PolicyConfig,
+    ) -> Result<(Member, Vec<u8>), Vec<LoadError>> {
+        let before = self.current();
+        let mut loader = Loader::new(&self.engine, &before, &self.versions);
+        let member = loader.member(policy, None)?;
+        let bytes = loader.take_loaded().pop().map(|loaded| loaded.bytes);
+        Ok((member, bytes.unwrap_or_default()))
+    }
+
+    /// Workers forget what they remember.
+    pub(super) fn forget_remembered(&self) {
+        self.keeper.shared.impurities.fetch_add(1, Ordering::SeqCst);
     }
 
     /// The set that judges now.

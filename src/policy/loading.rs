@@ -33,6 +33,15 @@ pub(super) struct Loader<'l> {
     before: &'l PolicySet,
     versions: &'l AtomicU64,
     compiled: HashMap<[u8; 32], Compiled>,
+    loaded: Vec<Loaded>,
+}
+
+/// A component that was loaded for a policy.
+pub(super) struct Loaded {
+    pub(super) name: Arc<str>,
+    /// As its manifest says.
+    pub(super) version: String,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl<'l> Loader<'l> {
@@ -46,6 +55,7 @@ impl<'l> Loader<'l> {
             before,
             versions,
             compiled: HashMap::new(),
+            loaded: Vec::new(),
         }
     }
 
@@ -70,7 +80,13 @@ impl<'l> Loader<'l> {
         }
     }
 
-    fn member(
+    /// The components of what was loaded.
+    pub(super) fn take_loaded(&mut self) -> Vec<Loaded> {
+        std::mem::take(&mut self.loaded)
+    }
+
+    /// One of them.
+    pub(super) fn member(
         &mut self,
         policy: &PolicyConfig,
         config: Option<&Path>,
@@ -110,6 +126,11 @@ impl<'l> Loader<'l> {
                 (Arc::new(self.version(policy, identity, &bytes)?), last)
             }
         };
+        self.loaded.push(Loaded {
+            name: policy.name.clone(),
+            version: version.manifest.version.clone(),
+            bytes,
+        });
         Ok(Member {
             version,
             mode: policy.mode,

@@ -35,6 +35,8 @@ mod judge;
 #[cfg(feature = "gate")]
 mod keeper;
 #[cfg(feature = "gate")]
+pub mod live;
+#[cfg(feature = "gate")]
 mod load;
 #[cfg(feature = "gate")]
 mod loading;
@@ -46,6 +48,8 @@ mod memo;
 mod observers;
 #[cfg(feature = "gate")]
 mod permit;
+#[cfg(feature = "gate")]
+mod quarantine;
 #[cfg(feature = "gate")]
 mod rules;
 #[cfg(feature = "gate")]

@@ -100,7 +100,7 @@ impl Permit {
     /// same policies, same session state where it was read, no edge of a time
     /// window passed, and no value read.
     pub fn holds(&self, set: &PolicySet, session: &SessionFacts, now: SystemTime) -> bool {
-        if self.set != set.generation() || !self.decided.faults.is_empty() {
+        if self.set != set.generation() || set.is_shadowed || !self.decided.faults.is_empty() {
             return false;
         }
         let classes = self.decided.reads.classes();
@@ -132,6 +132,7 @@ impl Permit {
     pub fn holds_bound(&self, set: &PolicySet, session: &SessionFacts, now: SystemTime) -> bool {
         let classes = self.decided.reads.classes();
         self.set == set.generation()
+            && !set.is_shadowed
             && self.decided.faults.is_empty()
             && !classes.contains(ReadClass::COUNTERS)
             && (!classes.contains(ReadClass::SESSION) || self.session == session.generation)

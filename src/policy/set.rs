@@ -114,6 +114,8 @@ pub struct PolicySet {
     scoped: bool,
     chains: Mutex<HashMap<Vec<bool>, Arc<Chain>>>,
     ids: Arc<ChainIds>,
+    /// A candidate wants to see every decision, so no permit holds for a second one.
+    pub(super) is_shadowed: bool,
     /// Counts the sets that live.
     _alive: Arc<()>,
 }
@@ -137,6 +139,7 @@ impl PolicySet {
             scoped,
             chains: Mutex::default(),
             ids,
+            is_shadowed: false,
             _alive: alive,
         }
     }

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::fault::{Fault, FaultKind};
 use super::manifest::Manifest;
+use super::quarantine::Quarantine;
 use super::setup::{Registry, Setup};
 use super::wasm::{Instance, Limits, Program, StartError};
 
@@ -40,6 +41,7 @@ pub struct Version {
     /// The instances of runs that are not remembered, by worker.
     warm: Mutex<HashMap<u64, Instance, rustc_hash::FxBuildHasher>>,
     impure: AtomicBool,
+    pub(super) quarantine: Quarantine,
     pub(super) judged: AtomicU64,
     pub(super) faulted: AtomicU64,
 }
@@ -63,6 +65,7 @@ impl Version {
             spares: Mutex::new(vec![first]),
             warm: Mutex::default(),
             impure: AtomicBool::new(false),
+            quarantine: Quarantine::default(),
             judged: AtomicU64::new(0),
             faulted: AtomicU64::new(0),
         }

@@ -1,7 +1,7 @@
 //! Load, validate, compile everything, one swap; else nothing changes.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -32,11 +32,14 @@ pub(in crate::app) struct Reloading {
     pub(in crate::app) workers: Arc<[Mailbox]>,
     /// Where work goes on behind a reload.
     pub(in crate::app) side: Handle,
+    /// Held while the configuration and the policies of it are swapped.
+    pub(in crate::app) turn: Arc<Mutex<()>>,
 }
 
 impl Reloading {
     /// One attempt. Returns the files to watch from now on.
     pub(in crate::app) fn attempt(&self, recorder: &Recorder) -> Vec<PathBuf> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.config.load_full();
         let Some(path) = current.path.as_deref() else {
             return files(&current);

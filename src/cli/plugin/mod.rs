@@ -1,7 +1,7 @@
 //! `portcullis plugin`: everything between the idea of a policy and a component in a gate.
 //!
-//! Deliberately not here: what speaks to a running gate. A gate notices a new
-//! file by itself.
+//! Deliberately not here: what speaks to a running gate, which is in `live`. A
+//! gate notices a new file by itself.
 //!
 //! Read [`Command`] first, one command a file.
 
@@ -134,6 +134,8 @@ enum Command {
     },
     /// Puts a component into the folder of the plugins
     Install(install::Install),
+    #[command(flatten)]
+    Live(super::live::Live),
     /// Answers the native tests of a policy; the SDK starts it
     #[command(hide = true)]
     Host,
@@ -168,6 +170,7 @@ pub(super) fn run(plugin: &Plugin) -> ExitCode {
         Command::Sign { plugin, key, out } => sign::sign(plugin, key, out.as_deref()),
         Command::Verify { plugin, keys } => sign::verify(plugin, keys),
         Command::Install(arguments) => install::run(arguments),
+        Command::Live(command) => super::live::run(command),
         Command::Host => host::run(),
     }
 }

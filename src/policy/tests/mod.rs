@@ -4,6 +4,7 @@
 mod defaults;
 mod faults;
 mod hooks;
+mod live;
 mod loading;
 mod modes;
 mod observing;
