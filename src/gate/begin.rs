@@ -387,6 +387,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             rates: Default::default(),
             world: RefCell::default(),
             tainted: false,
+            defining: false,
             temporary: false,
             settings_changed: false,
             unsafe_encoding: false,

@@ -112,8 +112,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let stamp = Stamp {
             epoch: pulse.epoch,
             session: self.facts.generation,
-            pending: self.ddl_pending() || pulse.stale,
-            temporary: self.temporary || self.tainted,
+            pending: self.ddl_pending() || self.defining || pulse.stale,
+            temporary: self.temporary || self.tainted || self.defining,
         };
         let mut known = self.world.borrow_mut();
         if let Some((at, world)) = &*known

@@ -45,8 +45,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if moved {
             self.facts.search_path = None;
             self.facts.generation += 1;
+            self.defining = analysis.statements.iter().any(|s| self.defines(s));
         }
         let decided = self.decide_string(&analysis);
+        self.defining = false;
         if let Some(before) = before {
             let generation = self.facts.generation + 1;
             self.facts = crate::model::SessionFacts {
@@ -252,6 +254,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn moves_names(&self, statement: &Statement) -> bool {
         if self.found(statement).plain {
             return false;
+        }
+        if self.defines(statement) {
+            return true;
         }
         let target = self.behind(&statement.facts);
         let mut all = std::iter::once(statement).chain(target.as_deref());

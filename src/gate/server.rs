@@ -25,6 +25,9 @@ pub(super) enum Fate {
     Stop(Step),
 }
 
+/// Ends a binary COPY.
+const TRAILER: [u8; 2] = [0xff, 0xff];
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Handles what the server has sent so far.
     pub(super) fn on_server_bytes(&mut self) -> Result<Option<Step>, Error> {
@@ -59,13 +62,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 tag,
                 server::DATA_ROW | server::COPY_DATA | server::FUNCTION_RESULT
             ) && !self.is_own();
-            if !streams && have < size {
+            // Short enough to be the end of a binary COPY: looked at whole.
+            let looked_at = !streams || size == HEADER + TRAILER.len();
+            if looked_at && have < size {
                 break None;
             }
             let fate = if tag == server::FUNCTION_RESULT {
                 self.on_function_result()
             } else if streams {
-                self.on_row(tag, size)
+                self.on_row(tag, at, size)
             } else {
                 self.on_frame(tag, at, size)?
             };
@@ -119,15 +124,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// A row: counted where somebody counts, never read.
-    fn on_row(&mut self, tag: u8, size: usize) -> Fate {
+    fn on_row(&mut self, tag: u8, at: usize, size: usize) -> Fate {
         let Some(Expected::Execute(run) | Expected::Query(run)) = self.queue.front() else {
             return Fate::Relay;
         };
         if run.over.is_some() {
             return Fate::Drop;
         }
-        // The trailer of a binary COPY is a frame of its own and no row.
-        if tag == server::COPY_DATA && size == HEADER + 2 {
+        // The trailer of a binary COPY is a frame of its own and no row; a line of
+        // text can be as short, but ends with a line feed.
+        if tag == server::COPY_DATA && self.down.get(at + HEADER..at + size) == Some(&TRAILER[..]) {
             return Fate::Relay;
         }
         match &mut run.rows_left {

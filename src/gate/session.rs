@@ -170,6 +170,8 @@ pub struct Session<S> {
     pub(super) world: RefCell<Option<(Stamp, Rc<World>)>>,
     /// Code ran that may have changed names behind the gate's back.
     pub(super) tainted: bool,
+    /// A string is being judged that changes what names mean while it runs.
+    pub(super) defining: bool,
     /// Temporary objects may exist.
     pub(super) temporary: bool,
     /// Settings changed in this transaction: unknown after a rollback.

@@ -115,6 +115,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if let Some(target) = &target {
             self.note_settings(&target.facts);
         }
+        // What is behind a view, a trigger or a name counts as much as what is written.
+        for statement in std::iter::once(&statement).chain(&target) {
+            self.note_definitions(statement);
+        }
         let plain = Effects::READS | Effects::WRITES;
         if plain.contains(facts.effects)
             && facts.control.is_none()
@@ -137,7 +141,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.note_discard();
         }
         self.note_handle(&statement);
-        self.note_definitions(facts);
     }
 
     /// A role that was set in a transaction that is undone is unknown afterwards.
@@ -287,7 +290,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             .set_prepared(name.as_bytes().into(), Some(std::rc::Rc::new(prepared)));
     }
 
-    fn note_definitions(&mut self, facts: &Facts) {
+    /// A statement has run, or a part of it.
+    fn note_definitions(&mut self, statement: &Statement) {
+        let facts = &statement.facts;
+        if matches!(facts.handle, Some(Handle::Prepare(..))) {
+            // Nothing has run.
+            return;
+        }
         if facts
             .effects
             .intersects(Effects::SCHEMA | Effects::PRIVILEGE)
@@ -298,7 +307,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.temporary |=
                 facts.kind == Kind::Create && facts.effects.contains(Effects::SESSION);
         }
-        if facts.effects.contains(Effects::CODE) && facts.handle.is_none() {
+        if self.may_define(statement) {
             // Code may have made temporary objects, changed settings or prepared statements.
             self.tainted = true;
             self.temporary = true;
@@ -306,5 +315,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.facts.search_path = None;
             self.facts.generation += 1;
         }
+    }
+
+    /// Whether code can run that defines things or changes settings: called by
+    /// its name, or by whatever hangs on a table or a view.
+    pub(super) fn may_define(&self, statement: &Statement) -> bool {
+        let traces = self.traces_of(statement);
+        statement.facts.effects.contains(Effects::CODE)
+            || statement.facts.is_opaque()
+            || traces.state
+            || traces.names
+    }
+
+    /// Whether names may lead to other tables behind this statement.
+    pub(super) fn defines(&self, statement: &Statement) -> bool {
+        if self.found(statement).plain {
+            return false;
+        }
+        let target = self.behind(&statement.facts);
+        let mut all = std::iter::once(statement).chain(target.as_deref());
+        all.any(|statement| {
+            let facts = &statement.facts;
+            !matches!(facts.handle, Some(Handle::Prepare(..)))
+                && (facts
+                    .effects
+                    .intersects(Effects::SCHEMA | Effects::PRIVILEGE)
+                    || self.may_define(statement))
+        })
     }
 }

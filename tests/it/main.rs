@@ -13,6 +13,7 @@ mod differential_cases;
 mod differential_pipelines;
 mod door;
 mod drivers;
+mod evasions;
 mod explain;
 mod faults;
 mod harness;

@@ -119,6 +119,9 @@ const QUIET_EXTENSIONS: &[&str] = &[
     "vector",
 ];
 
+/// Their functions that change what stays in the session all the same.
+const QUIET_EXCEPT: &[&str] = &["set_limit"];
+
 /// Extensions whose functions work in another session, where nothing can be counted.
 const ELSEWHERE_EXTENSIONS: &[&str] = &["dblink", "pg_background", "pg_cron"];
 
@@ -187,6 +190,17 @@ pub(super) fn reach<'f>(
 }
 
 fn read(snapshot: &CatalogSnapshot, function: &Function, implicit: bool) -> BodyReach {
+    let mut reach = by_language(snapshot, function, implicit);
+    if function.runs_text {
+        let why = format!("function {} runs SQL text", function.name);
+        reach.opaque.get_or_insert_with(|| why.into());
+        reach.traces = Traces::ANY;
+    }
+    reach.traces.state |= function.leaves_traces;
+    reach
+}
+
+fn by_language(snapshot: &CatalogSnapshot, function: &Function, implicit: bool) -> BodyReach {
     if function.aggregate {
         return BodyReach {
             functions: function.functions.clone(),
@@ -224,6 +238,7 @@ fn c_reach(function: &Function, implicit: bool) -> BodyReach {
         reach.opaque = Some(format!("function {} is written in C", function.name).into());
         reach.traces = Traces::ANY;
     }
+    reach.traces.state |= QUIET_EXCEPT.contains(&&*function.name);
     reach
 }
 
@@ -239,12 +254,17 @@ fn words_reach(snapshot: &CatalogSnapshot, function: &Function) -> BodyReach {
     let runner = OPAQUE_WORDS
         .iter()
         .chain(TEXT_RUNNERS)
-        .find(|word| words.contains(*word));
+        .find(|word| words.contains(*word))
+        .or_else(|| runs_do(&folded).then_some(&"do"));
     if let Some(word) = runner {
         reach.opaque =
             Some(format!("function {} holds {}", function.name, word.to_uppercase()).into());
     } else if folded.contains("u&") {
         reach.opaque = Some(format!("function {} holds names with escapes", function.name).into());
+    }
+    if words.contains("track_counts") {
+        let why = format!("function {} may stop the counting of rows", function.name);
+        reach.elsewhere = Some(why.into());
     }
     if reach.opaque.is_some() {
         reach.traces = Traces::ANY;
@@ -269,6 +289,23 @@ fn words_reach(snapshot: &CatalogSnapshot, function: &Function) -> BodyReach {
     reach.functions.dedup();
     reach.functions.retain(|oid| *oid != function.oid);
     reach
+}
+
+/// DO, whose text can hide every word behind escapes; the DO of ON CONFLICT is none.
+fn runs_do(folded: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80;
+    let bytes = folded.as_bytes();
+    memchr::memmem::find_iter(bytes, b"do").any(|at| {
+        let (before, behind) = (&bytes[..at], &bytes[at + 2..]);
+        if before.last().is_some_and(|byte| is_word(*byte))
+            || behind.first().is_some_and(|byte| is_word(*byte))
+        {
+            return false;
+        }
+        let next = behind.trim_ascii_start();
+        let end = next.iter().position(|byte| !is_word(*byte));
+        !matches!(&next[..end.unwrap_or(next.len())], b"nothing" | b"update")
+    })
 }
 
 /// Runs of letters, digits and underscores, cut like names, also without leading digits (`1union`).
@@ -325,6 +362,8 @@ mod tests {
             functions: Vec::new(),
             relations: Vec::new(),
             attribute: false,
+            runs_text: false,
+            leaves_traces: false,
             found: Default::default(),
         }
     }
@@ -363,8 +402,30 @@ mod tests {
     }
 
     #[test]
+    fn the_do_of_on_conflict_runs_nothing() {
+        for body in [
+            "INSERT INTO x VALUES (1) ON CONFLICT DO NOTHING",
+            "INSERT INTO x VALUES (1) ON CONFLICT (id) DO\n\tUPDATE SET id = 2",
+            "-- what we do: nothing much. undo(); done; do_it()",
+        ] {
+            let found = of(body);
+            assert_eq!(found.opaque.is_some(), body.contains("do:"), "{body}");
+        }
+    }
+
+    #[test]
+    fn counting_that_code_may_stop_is_not_enough() {
+        let found = of("PERFORM set_config('track_counts', 'off', true)");
+        assert!(found.elsewhere.is_some());
+    }
+
+    #[test]
     fn gives_up_on_what_it_cannot_bound() {
         let bodies = [
+            "DO E'\\x62egin'",
+            "do$$begin end$$",
+            "DO/**/LANGUAGE plpgsql ''",
+            "insert into x values (1) on conflict do nothing; do 'x'",
             "EXECUTE 'DELETE FROM ' || t",
             "SELECT query_to_xml(q, true, false, '')",
             "DELETE FROM U&\"\\0075sers\"",

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Transaction};
 
 use crate::model::Access;
@@ -105,6 +106,7 @@ pub(super) async fn load(
     loader.indexes(transaction).await?;
     loader.functions(transaction).await?;
     loader.text_runners(transaction).await?;
+    loader.built_in_operators(transaction).await?;
     Ok(loader.snapshot)
 }
 
@@ -293,19 +295,30 @@ impl Loader {
         } else {
             "CASE WHEN $1 = '' OR $2 = '' THEN '' ELSE p.prosrc END"
         };
+        // The parts of an aggregate, as a list of numbers.
+        let aggregates = "concat_ws(' ', '', a.aggtransfn::oid, a.aggfinalfn::oid, a.aggcombinefn::oid, \
+             a.aggserialfn::oid, a.aggdeserialfn::oid, a.aggmtransfn::oid, a.aggminvtransfn::oid, a.aggmfinalfn::oid, '')";
         let sql = format!(
             "SELECT p.oid, n.nspname::text, p.proname::text, l.lanname::text, p.prokind = 'a', e.extname::text, \
                     CASE WHEN l.lanname IN ('sql', 'plpgsql') THEN {body} ELSE '' END, \
-                    p.pronargs >= 1 AND p.pronargs - p.pronargdefaults <= 1 AND coalesce(t.typtype IN ('c', 'p'), true) \
+                    p.pronargs >= 1 AND p.pronargs - p.pronargdefaults <= 1 AND coalesce(t.typtype IN ('c', 'p'), true), \
+                    coalesce(p.proargdefaults::text ~ $1, false) OR coalesce({aggregates} ~ $3, false), \
+                    coalesce(p.proargdefaults::text ~ $2, false) OR coalesce({aggregates} ~ $4, false) \
              FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang \
              LEFT JOIN pg_type t ON t.oid = p.proargtypes[0] \
+             LEFT JOIN pg_aggregate a ON a.aggfnoid = p.oid \
              LEFT JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e' \
              LEFT JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid \
              WHERE p.oid >= {FIRST_USER_OID}"
         );
         let runners = self.call_pattern(link, body::text_runners()).await?;
         let traces = self.call_pattern(link, body::trace_leavers()).await?;
-        for row in link.query(&sql, &[&runners, &traces]).await? {
+        let (built_in, leaving) = (
+            self.function_pattern(link, body::text_runners()).await?,
+            self.function_pattern(link, body::trace_leavers()).await?,
+        );
+        let patterns: [&(dyn ToSql + Sync); 4] = [&runners, &traces, &built_in, &leaving];
+        for row in link.query(&sql, &patterns).await? {
             let oid: Oid = row.try_get(0)?;
             let function = Function {
                 oid,
@@ -318,6 +331,8 @@ impl Loader {
                 functions: self.depends.functions("pg_proc", oid),
                 relations: self.depends.relations("pg_proc", oid),
                 attribute: row.try_get(7)?,
+                runs_text: row.try_get(8)?,
+                leaves_traces: row.try_get(9)?,
                 found: Default::default(),
             };
             let names = &mut self.snapshot.function_names;
@@ -339,6 +354,29 @@ impl Loader {
         let sql = "SELECT ':funcid (' || coalesce(string_agg(oid::text, '|'), '0') || ')\\M' FROM pg_proc \
                    WHERE proname = ANY($1::text[]) AND pronamespace = 'pg_catalog'::regnamespace";
         link.query_one(sql, &[&names]).await?.try_get(0)
+    }
+
+    /// Finds one of these built-in functions in a list of numbers.
+    async fn function_pattern(
+        &self,
+        link: &Transaction<'_>,
+        names: &[&str],
+    ) -> Result<String, tokio_postgres::Error> {
+        let sql = "SELECT '\\m(' || coalesce(string_agg(oid::text, '|'), '0') || ')\\M' FROM pg_proc \
+                   WHERE proname = ANY($1::text[]) AND pronamespace = 'pg_catalog'::regnamespace";
+        link.query_one(sql, &[&names]).await?.try_get(0)
+    }
+
+    /// Operators, casts and operator classes that users made of built-in functions.
+    async fn built_in_operators(
+        &mut self,
+        link: &Transaction<'_>,
+    ) -> Result<(), tokio_postgres::Error> {
+        let runs = link.query_one(OPERATORS, &[&body::text_runners()]).await?;
+        self.snapshot.ambient_text |= runs.try_get::<_, bool>(0)?;
+        let leaves = link.query_one(OPERATORS, &[&body::trace_leavers()]).await?;
+        self.snapshot.ambient_traces = leaves.try_get(0)?;
+        Ok(())
     }
 
     async fn text_runners(&mut self, link: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
@@ -365,6 +403,16 @@ impl Loader {
         }
     }
 }
+
+/// Whether anything that runs without being named was made of one of these
+/// built-in functions. An index's own functions and types' are C functions of the
+/// server with signatures that these have not.
+const OPERATORS: &str = "\
+            WITH built_in AS (SELECT oid FROM pg_proc WHERE proname = ANY($1::text[]) \
+                AND pronamespace = 'pg_catalog'::regnamespace) \
+            SELECT EXISTS (SELECT FROM pg_operator o JOIN built_in ON built_in.oid = o.oprcode WHERE o.oid >= 16384) \
+                OR EXISTS (SELECT FROM pg_cast c JOIN built_in ON built_in.oid = c.castfunc WHERE c.oid >= 16384) \
+                OR EXISTS (SELECT FROM pg_amproc p JOIN built_in ON built_in.oid = p.amproc WHERE p.oid >= 16384)";
 
 /// Relations with a stored expression that matches.
 const DEFINITIONS: &str = "\

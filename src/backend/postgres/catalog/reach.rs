@@ -241,6 +241,11 @@ impl Own<'_, '_, '_> {
     fn query(&mut self, facts: &Facts) {
         self.functions(facts);
         self.walk.ambient();
+        if self.world.ddl_pending && !(facts.relations.is_empty() && facts.functions.is_empty()) {
+            // A view may have been replaced, a rule or a child added.
+            self.walk
+                .opaque("definitions have changed and are not known yet");
+        }
         let runs = !facts.traits.contains(Traits::PLAN_ONLY);
         for named in &facts.relations {
             let change = named.access & Access::CHANGE;

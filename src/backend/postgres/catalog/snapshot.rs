@@ -161,6 +161,10 @@ pub struct Function {
     pub relations: Vec<Oid>,
     /// Can be called with one row as its only argument, so also as `row.function`.
     pub attribute: bool,
+    /// The default of an argument, or a part of an aggregate, runs SQL text.
+    pub(super) runs_text: bool,
+    /// It changes what stays in the session.
+    pub(super) leaves_traces: bool,
     /// What the body can do: called by name, and called implicitly. Worked out once.
     pub(super) found: [OnceLock<BodyReach>; 2],
 }
@@ -187,8 +191,10 @@ pub struct CatalogSnapshot {
     pub(super) function_names: HashMap<Arc<str>, Vec<Oid>>,
     /// Functions that run without being named: by operators, casts, types, domains, operator classes.
     pub(super) ambient: Vec<Oid>,
-    /// A domain's check runs SQL text.
+    /// A domain's check, an operator or a cast runs SQL text.
     pub(super) ambient_text: bool,
+    /// An operator or a cast changes what stays in the session.
+    pub(super) ambient_traces: bool,
     /// Functions of event triggers.
     pub(super) event_functions: Vec<Oid>,
     pub(super) matched: Mutex<Vec<KnownMatches>>,

@@ -84,8 +84,10 @@ impl<'s> Walk<'s> {
             .map(|oid| Step::CallImplicitly(*oid));
         self.queue.extend(functions);
         if self.snapshot.ambient_text {
-            self.opaque("a domain's check runs SQL text");
+            self.opaque("a domain's check, an operator or a cast runs SQL text");
+            self.traces = Traces::ANY;
         }
+        self.traces.state |= self.snapshot.ambient_traces;
     }
 
     pub(super) fn event_triggers(&mut self) {
