@@ -158,6 +158,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
                 return Ok(Some(Step::Acquire));
             }
+            if is_judged(tag) && self.is_behind() {
+                return Ok(Some(Step::Behind));
+            }
             let took = self.on_client_frame(tag, size)?;
             self.nudged &= matches!(took, Took::Wait);
             match took {
@@ -198,16 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return true;
         }
         let fenced = self.fence && !self.queue.is_empty();
-        (fenced
-            && matches!(
-                tag,
-                client::QUERY
-                    | client::PARSE
-                    | client::BIND
-                    | client::DESCRIBE
-                    | client::EXECUTE
-                    | client::FUNCTION_CALL
-            ))
+        (fenced && is_judged(tag))
             || self.watched > 0
                 && (self.queue.ends_with_ready() || !matches!(tag, client::SYNC | client::FLUSH))
     }
@@ -371,4 +365,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         }
     }
+}
+
+/// Messages whose meaning depends on what names mean.
+fn is_judged(tag: u8) -> bool {
+    matches!(
+        tag,
+        client::QUERY
+            | client::PARSE
+            | client::BIND
+            | client::DESCRIBE
+            | client::EXECUTE
+            | client::FUNCTION_CALL
+    )
 }

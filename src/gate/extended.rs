@@ -254,6 +254,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Remembers a portal that is on its way to the server.
     pub(super) fn push_bind(&mut self, name: Box<[u8]>, portal: Rc<Portal>) {
+        if let Some(statement) = portal.prepared.statement.clone() {
+            self.note_planned(&statement);
+        }
         portal.place.set(self.queue.next_place());
         let before = self.names.set_portal(name.clone(), Some(portal));
         self.queue.push(Expected::Bind(Undo::Portal(name, before)));

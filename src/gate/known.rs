@@ -33,6 +33,8 @@ pub(super) struct World {
     pub(super) epoch: u64,
     /// The reading may not know all definitions.
     pub(super) pending: bool,
+    /// Definitions have moved in this very transaction or string.
+    pub(super) moved: bool,
     /// Temporary objects may hide others.
     pub(super) temporary: bool,
     /// search_path; none when unknown.
@@ -45,6 +47,7 @@ impl PartialEq for World {
     fn eq(&self, other: &World) -> bool {
         self.epoch == other.epoch
             && self.pending == other.pending
+            && self.moved == other.moved
             && self.temporary == other.temporary
             && self.catalog.ptr_eq(&other.catalog)
             && same(&self.role, &other.role)

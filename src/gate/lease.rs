@@ -52,7 +52,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.worker.spares.lend(&mut self.up);
         self.worker.spares.lend(&mut self.outbox);
         self.presence.holds(loan.card().map_or(0, |card| card.id));
+        let defaults = loan.link.handle.defaults;
         self.loan = Some(loan);
+        if std::mem::replace(&mut self.defaults, defaults) != defaults {
+            // The login's own settings were changed since other links were made.
+            self.tell_what_is_left();
+            self.note_wanted();
+        }
     }
 
     /// Between transactions: the link gets the settings that the client made elsewhere.
@@ -328,7 +334,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    fn note_traces(&mut self, statement: &Statement) {
+    pub(super) fn note_traces(&mut self, statement: &Statement) {
         let traces = self.traces_of(statement);
         self.dirty |= traces.state || statement.facts.is_opaque();
         self.dirty_names |= traces.names;

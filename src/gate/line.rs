@@ -41,6 +41,7 @@ pub(super) struct Stamp {
     epoch: u64,
     session: u64,
     pending: bool,
+    moved: bool,
     temporary: bool,
 }
 
@@ -112,7 +113,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let stamp = Stamp {
             epoch: pulse.epoch,
             session: self.facts.generation,
-            pending: self.ddl_pending() || self.defining || pulse.stale,
+            pending: pulse.stale,
+            moved: self.ddl_pending() || self.defining,
             temporary: self.temporary || self.tainted || self.defining,
         };
         let mut known = self.world.borrow_mut();
@@ -124,7 +126,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let fresh = World {
             catalog: Arc::downgrade(&self.catalog),
             epoch: pulse.epoch,
-            pending: stamp.pending,
+            pending: stamp.pending || stamp.moved,
+            moved: stamp.moved,
             temporary: stamp.temporary,
             search_path: self.facts.search_path.clone(),
             role: self.facts.role.clone(),
@@ -424,6 +427,7 @@ fn resolving<'w>(world: &'w World, target: Option<&'w Facts>) -> resolve::World<
         role: &world.role,
         temp_objects: world.temporary,
         ddl_pending: world.pending,
+        moved: world.moved,
         target,
     }
 }

@@ -66,6 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let measures = match known {
             Some(measures) => measures,
             None => {
+                self.note_planned(statement);
                 let answer = match bound {
                     Some((types, rest)) => self.explain_bound(&statement.text, types, rest).await?,
                     None => self.explain_text(&statement.text).await?,

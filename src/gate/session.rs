@@ -49,6 +49,8 @@ pub(super) enum Step {
     Overflow,
     /// A message waits for a link.
     Acquire,
+    /// Definitions went by, and the catalog has to be read first.
+    Behind,
     /// The link could go, but something must be done on it first.
     Tidy,
     /// Nothing is expected from the server any more.
@@ -170,6 +172,14 @@ pub struct Session<S> {
     pub(super) world: RefCell<Option<(Stamp, Rc<World>)>>,
     /// Code ran that may have changed names behind the gate's back.
     pub(super) tainted: bool,
+    /// Code ran in this transaction that may have defined anything.
+    pub(super) coded: bool,
+    /// The catalog's ticket of the last such code; 0: none.
+    pub(super) ticket: u64,
+    /// When the catalog was waited for in vain.
+    pub(super) waited: Option<Instant>,
+    /// What a login found on the link that was used last.
+    pub(super) defaults: u64,
     /// A string is being judged that changes what names mean while it runs.
     pub(super) defining: bool,
     /// Temporary objects may exist.
@@ -231,6 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Step::Job(job) => Box::pin(self.do_job(*job)).await?,
                 Step::Overflow => Box::pin(self.stop_statement()).await?,
                 Step::Acquire => Box::pin(self.acquire()).await?,
+                Step::Behind => Box::pin(self.catch_up()).await,
                 Step::Tidy => Box::pin(self.tidy()).await?,
                 Step::Settled => {}
                 Step::Overdue(kind) => Box::pin(self.on_overdue(kind)).await?,
@@ -278,7 +289,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     return Err(Error::ClientGone(io::ErrorKind::UnexpectedEof.into()));
                 }
                 Step::Overdue(kind) => Box::pin(self.on_overdue(kind)).await?,
-                Step::Job(_) | Step::Settled | Step::Drained | Step::Acquire | Step::Tidy => {}
+                Step::Job(_)
+                | Step::Settled
+                | Step::Drained
+                | Step::Acquire
+                | Step::Behind
+                | Step::Tidy => {}
             }
         }
         Ok(())

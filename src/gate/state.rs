@@ -1,6 +1,7 @@
 //! What the gate knows of the server's session: settings, transaction, names.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -21,6 +22,11 @@ const UNSAFE_ENCODINGS: [&str; 7] = [
     "GB18030",
     "SHIFT_JIS_2004",
 ];
+
+/// How long a statement waits for the catalog to be read.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Where that was in vain, nobody waits again so soon.
+const IMPATIENT: Duration = Duration::from_secs(2);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// A value the server reported. False: the client has been told it already.
@@ -86,11 +92,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if std::mem::take(&mut self.ddl) {
             self.catalog.note_ddl();
         }
+        if std::mem::take(&mut self.coded) {
+            self.ticket = self.catalog.note_code();
+        }
     }
 
     /// Whether definitions changed in this transaction, which the catalog cannot see yet.
     pub(super) fn ddl_pending(&self) -> bool {
-        self.ddl
+        self.ddl || self.coded
     }
 
     /// A statement of a run is done.
@@ -301,30 +310,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             .effects
             .intersects(Effects::SCHEMA | Effects::PRIVILEGE)
         {
+            // TEMP is not a fact of its own; a created object may be one.
+            let temporary = facts.kind == Kind::Create && facts.effects.contains(Effects::SESSION);
+            self.temporary |= temporary;
             self.ddl = true;
             self.catalog.note_ddl();
-            // TEMP is not a fact of its own; a created object may be one.
-            self.temporary |=
-                facts.kind == Kind::Create && facts.effects.contains(Effects::SESSION);
         }
-        if self.may_define(statement) {
-            // Code may have made temporary objects, changed settings or prepared statements.
+        self.note_code(statement);
+    }
+
+    /// Code has run, or will, if only while the statement is planned.
+    pub(super) fn note_code(&mut self, statement: &Statement) {
+        let traces = self.traces_of(statement);
+        let unseen = traces.names || statement.facts.is_opaque();
+        if !(unseen || traces.state) {
+            return;
+        }
+        // It may have changed settings or made temporary objects; what nobody can
+        // see through may have defined anything, and prepared statements.
+        self.coded |= unseen;
+        if !(self.tainted && self.temporary && self.facts.search_path.is_none()) {
             self.tainted = true;
             self.temporary = true;
-            self.ddl = true;
             self.facts.search_path = None;
             self.facts.generation += 1;
         }
     }
 
-    /// Whether code can run that defines things or changes settings: called by
-    /// its name, or by whatever hangs on a table or a view.
-    pub(super) fn may_define(&self, statement: &Statement) -> bool {
-        let traces = self.traces_of(statement);
-        statement.facts.effects.contains(Effects::CODE)
-            || statement.facts.is_opaque()
-            || traces.state
-            || traces.names
+    /// A statement is planned, which runs functions that claim to be immutable.
+    pub(super) fn note_planned(&mut self, statement: &Statement) {
+        if self.found(statement).plain {
+            return;
+        }
+        self.note_code(statement);
+        if self.home.is_shared() {
+            self.note_traces(statement);
+        }
     }
 
     /// Whether names may lead to other tables behind this statement.
@@ -340,7 +361,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 && (facts
                     .effects
                     .intersects(Effects::SCHEMA | Effects::PRIVILEGE)
-                    || self.may_define(statement))
+                    || facts.is_opaque()
+                    || self.traces_of(statement).state)
         })
+    }
+
+    /// Whether definitions went by that the catalog has not been read for yet.
+    pub(super) fn is_behind(&self) -> bool {
+        let pulse = self.pulse();
+        pulse.covered < pulse.wanted.max(self.ticket)
+            && self.waited.is_none_or(|at| self.now() - at > IMPATIENT)
+    }
+
+    /// Waits until the catalog knows what has been defined. Not for ever: where it
+    /// cannot be read the statement is judged as one whose names are not known.
+    pub(super) async fn catch_up(&mut self) {
+        let ticket = self.catalog.pulse(self.now()).wanted.max(self.ticket);
+        let caught_up = self.catalog.covers(ticket, PATIENCE).await;
+        self.waited = (!caught_up).then(std::time::Instant::now);
     }
 }

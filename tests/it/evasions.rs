@@ -299,3 +299,145 @@ fn what_hidden_code_leaves_does_not_reach_the_next_client() {
         assert_eq!(gate.connect().value(left), "0", "{define}");
     }
 }
+
+#[test]
+fn what_was_replaced_is_not_judged_by_what_it_was() {
+    let stage = Stage::new();
+    let change = "update t set v = 'changed' where id > 0";
+    let [read, _] = uses("vw");
+    for (before, define, run) in [
+        (
+            "create function fb() returns int language sql as 'select 1'",
+            format!(
+                "create or replace function fb() returns int language plpgsql as $$begin {change}; return 1; end$$"
+            ),
+            "select fb()",
+        ),
+        (
+            "create function fb() returns trigger language plpgsql as $$begin return new; end$$",
+            format!(
+                "create or replace function fb() returns trigger language plpgsql as $$begin {change}; return new; end$$;create trigger fb before insert on n for each row execute function fb()"
+            ),
+            "insert into n values (1, 'x')",
+        ),
+        (
+            "create function fb() returns trigger language plpgsql as $$begin return new; end$$",
+            format!(
+                "create or replace function fb() returns trigger language plpgsql as $$begin {change}; return new; end$$;create constraint trigger fb after insert on n deferrable initially deferred for each row execute function fb()"
+            ),
+            "insert into n values (1, 'x')",
+        ),
+        (
+            "select 1",
+            "create or replace view vw as select id, v from t".to_owned(),
+            &*read,
+        ),
+    ] {
+        let steps: Vec<&str> = define.split(";create").collect();
+        let steps: Vec<String> = std::iter::once(steps[0].to_owned())
+            .chain(steps[1..].iter().map(|step| format!("create{step}")))
+            .collect();
+        let one_by_one = steps
+            .iter()
+            .map(|step| format!("Q {step}\n"))
+            .collect::<String>();
+        let apart = steps
+            .iter()
+            .map(|step| format!("Q {step}\n---\n"))
+            .collect::<String>();
+        let pipelined = steps
+            .iter()
+            .map(|step| format!("P - {step}\nB - -\nE -\n"))
+            .collect::<String>();
+        let start = format!("Q {before}\n---\nQ select pg_sleep(0.3)\n---");
+        stage.holds(&format!("{start}\n{one_by_one}Q {run}"));
+        stage.holds(&format!("{start}\n{apart}Q {run}"));
+        stage.holds(&format!("{start}\nQ begin\n{one_by_one}Q {run}\nQ commit"));
+        stage.holds(&format!("{start}\n{pipelined}P - {run}\nB - -\nE -\nS"));
+        stage.holds(&format!("{start}\nP x {run}\nS\n---\n{apart}B - x\nE -\nS"));
+    }
+}
+
+#[test]
+fn planning_runs_code_too() {
+    let stage = Stage::new();
+    let real = "create function real() returns int language plpgsql as $$begin update t set v = 'changed' where id > 0; return 1; end$$";
+    let sly = "create function sly() returns int language plpgsql immutable as $$begin return real(); end$$";
+    let start = format!(
+        "Q {real}\nQ {sly}\nQ create view vs as select sly()\n---\nQ select pg_sleep(0.3)\n---"
+    );
+    for run in [
+        "Q explain select sly()",
+        "Q explain select * from vs",
+        "Q explain (costs off) select * from n where id = sly()",
+        "P - select sly()\nB - -\nS",
+        "P - explain select sly()\nB - -\nE -\nS",
+        "Q prepare p as select sly()\nQ explain execute p",
+    ] {
+        stage.holds(&format!("{start}\n{run}"));
+    }
+}
+
+#[test]
+fn what_planning_leaves_does_not_reach_the_next_client() {
+    let left =
+        "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()";
+    let lock = "create function lock() returns int language plpgsql immutable as $$begin perform pg_advisory_lock(1); return 1; end$$";
+    let fail = "create function fail() returns int language plpgsql immutable as $$begin perform pg_advisory_lock(1); return 1 / 0; end$$";
+    for run in [
+        "P - select lock()\nB - -\nS",
+        "P x select lock() where $1::int = 1\nB - x 1\nS",
+        "P - select fail()\nB - -\nS",
+        "Q select fail()",
+        "Q explain select lock()",
+    ] {
+        let Some((_database, gate)) = scene("transaction") else {
+            return;
+        };
+        let mut first: Raw = gate.connect();
+        first.lines(&format!("Q {lock}\nQ {fail}\n---\nQ select pg_sleep(0.3)"));
+        first.lines(run);
+        assert_eq!(gate.connect().value(left), "0", "{run}");
+    }
+}
+
+#[test]
+fn links_whose_logins_found_different_settings_are_not_taken_for_the_same() {
+    let Some(database) = fresh_database() else {
+        return;
+    };
+    database.prepare(SETUP);
+    let pool = "mode = \"transaction\", max = 2";
+    let gate = Gate::start_pooled(&database, pool, RULES, |_| {});
+    let mut holder = gate.connect();
+    let name = &database.name;
+    for (set, attack) in [
+        (
+            "standard_conforming_strings = off",
+            r"select 'x\''||'' , * from t --'",
+        ),
+        ("search_path = s, public", "select * from n"),
+    ] {
+        holder.lines(&format!(
+            "Q alter role {OWNER} in database {name} set {set}"
+        ));
+        // The old link is held, so that the next client gets a new one.
+        holder.lines("Q begin");
+        let mut client = gate.connect();
+        let few = |lines: Vec<String>| {
+            let came = lines.iter().filter(|line| line.contains("secret")).count();
+            assert!(came <= 5, "{set}: {came} rows came\n{lines:#?}");
+        };
+        few(client.lines(&format!("Q {attack}")));
+        holder.lines("Q commit");
+        let mut both = [gate.connect(), gate.connect()];
+        for round in 0..2 {
+            both[round].lines("Q begin");
+            few(both[round].lines(&format!("Q {attack}")));
+        }
+        drop(both);
+        holder.lines(&format!(
+            "Q alter role {OWNER} in database {name} reset all"
+        ));
+    }
+}

@@ -126,6 +126,8 @@ pub struct About {
     pub role: Arc<str>,
     /// search_path at login, as a list.
     pub search_path: Option<Arc<[Arc<str>]>>,
+    /// A number for all that a login finds set: links with the same one are alike.
+    pub defaults: u64,
     /// Whether track_counts is on.
     pub track_counts: bool,
     /// When it was opened.
@@ -263,6 +265,13 @@ impl IdleLink {
 }
 
 impl About {
+    /// A number for parameters, role and path. Keyed: whoever chooses what his
+    /// login finds must not make two of them look alike.
+    pub(super) fn number_defaults(&mut self, keys: &std::hash::RandomState) {
+        use std::hash::BuildHasher as _;
+        self.defaults = keys.hash_one((&self.parameters, &self.role, &self.search_path));
+    }
+
     /// What the server reported under this name.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         let known = self.parameters.iter().find(|(known, _)| &**known == name);

@@ -92,6 +92,7 @@ async fn enter(
         tls: target.tls.clone().filter(|_| encrypted),
         role: target.user.clone(),
         search_path: None,
+        defaults: 0,
         track_counts: true,
         opened: Instant::now(),
         cancel_timeout: target.cancel_timeout,

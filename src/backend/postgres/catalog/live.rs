@@ -81,6 +81,10 @@ pub struct Pulse {
     pub plan_epoch: u64,
     /// The reading may not know all definitions.
     pub stale: bool,
+    /// Definitions that the reading is sure to know, by their tickets.
+    pub covered: u64,
+    /// The ticket of the last one that everybody waits for.
+    pub wanted: u64,
 }
 
 /// The catalog of one database, shared by all sessions.
@@ -92,6 +96,8 @@ pub struct Catalog {
     places: ArcSwap<Places>,
     /// Definitions that went by.
     noted: AtomicU64,
+    /// The last of them that everybody waits for.
+    wanted: AtomicU64,
     /// How many of them the current snapshot is sure to know.
     covered: AtomicU64,
     /// Epochs of the current snapshot, for definitions and for plans: set after it.
@@ -150,6 +156,7 @@ impl Catalog {
             current: ArcSwapOption::empty(),
             places: ArcSwap::default(),
             noted: AtomicU64::new(0),
+            wanted: AtomicU64::new(0),
             covered: AtomicU64::new(0),
             epochs: Default::default(),
             confirmed: AtomicU64::new(0),
@@ -189,14 +196,38 @@ impl Catalog {
             epoch: self.epochs.0.load(Ordering::Acquire),
             plan_epoch: self.epochs.1.load(Ordering::Acquire),
             stale,
+            covered: self.covered.load(Ordering::Acquire),
+            wanted: self.wanted.load(Ordering::Acquire),
         }
     }
 
     /// A definition goes by. Call it before the statement is sent, and again when
     /// the transaction that holds it has ended: until then nobody else sees it.
     pub fn note_ddl(&self) {
-        self.noted.fetch_add(1, Ordering::AcqRel);
+        let ticket = self.note_code();
+        self.wanted.fetch_max(ticket, Ordering::AcqRel);
+    }
+
+    /// Code went by that may have defined something: whoever ran it waits for its
+    /// ticket, others do not.
+    pub fn note_code(&self) -> u64 {
+        let ticket = self.noted.fetch_add(1, Ordering::AcqRel) + 1;
         self.wake.notify_one();
+        ticket
+    }
+
+    /// Waits, not longer than `wait`, until a reading covers a ticket.
+    pub async fn covers(&self, ticket: u64, wait: Duration) -> bool {
+        let mut readings = self.readings.subscribe();
+        let settled = async {
+            while self.covered.load(Ordering::Acquire) < ticket {
+                self.wake.notify_one();
+                if readings.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(wait, settled).await.is_ok()
     }
 
     /// Waits, not longer than `wait`, until the view is not stale.

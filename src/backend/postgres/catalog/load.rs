@@ -375,7 +375,7 @@ impl Loader {
         let runs = link.query_one(OPERATORS, &[&body::text_runners()]).await?;
         self.snapshot.ambient_text |= runs.try_get::<_, bool>(0)?;
         let leaves = link.query_one(OPERATORS, &[&body::trace_leavers()]).await?;
-        self.snapshot.ambient_traces = leaves.try_get(0)?;
+        self.snapshot.ambient_traces |= leaves.try_get::<_, bool>(0)?;
         Ok(())
     }
 
@@ -384,6 +384,7 @@ impl Loader {
         let traces = self.call_pattern(link, body::trace_leavers()).await?;
         for row in link.query(sql, &[&traces]).await? {
             let table: Oid = row.try_get(0)?;
+            self.snapshot.ambient_traces |= table == 0; // a domain's check
             self.edit(table, |relation| relation.leaves_traces = true);
         }
         let pattern = self.call_pattern(link, body::text_runners()).await?;

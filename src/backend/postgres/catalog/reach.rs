@@ -23,6 +23,9 @@ pub struct World<'a> {
     /// The snapshot may not know all definitions: this transaction holds DDL of
     /// its own, or the catalog has not caught up with DDL that was seen.
     pub ddl_pending: bool,
+    /// Definitions have moved that the snapshot cannot know: those of this
+    /// transaction, or of the string that is judged. Nothing in it is a bound.
+    pub moved: bool,
     /// The statement behind the name that an EXECUTE or a FETCH uses.
     pub target: Option<&'a Facts>,
 }
@@ -123,7 +126,11 @@ impl CatalogSnapshot {
             };
             body::runs_text(&function.name) || (outside && !known())
         };
-        if facts.kind == Kind::Do || facts.is_opaque() || facts.functions.iter().any(unknown) {
+        if world.moved && touches(facts)
+            || facts.kind == Kind::Do
+            || facts.is_opaque()
+            || facts.functions.iter().any(unknown)
+        {
             return Traces::ANY;
         }
         self.reach(facts, world).traces
@@ -174,6 +181,17 @@ impl CatalogSnapshot {
     }
 }
 
+/// Whether definitions matter to it: it names something, or sets off what waits for COMMIT.
+fn touches(facts: &Facts) -> bool {
+    let definition = facts
+        .effects
+        .intersects(Effects::SCHEMA | Effects::PRIVILEGE);
+    let named = !(facts.relations.is_empty() && facts.functions.is_empty());
+    let inner = matches!(facts.kind, Kind::Execute | Kind::Fetch | Kind::Call);
+    let waiting = matches!(facts.kind, Kind::Set | Kind::Commit | Kind::TwoPhase);
+    !definition && (named && facts.kind != Kind::Prepare || inner || waiting)
+}
+
 fn is_dml(kind: Kind) -> bool {
     matches!(
         kind,
@@ -201,6 +219,12 @@ impl Own<'_, '_, '_> {
         {
             self.walk
                 .elsewhere("the statement works outside this session");
+        }
+        if self.world.moved && touches(facts) {
+            // A view or a body may have been replaced, a trigger, a rule or a child added.
+            self.walk
+                .opaque("definitions have changed in this transaction");
+            self.walk.may_wait();
         }
         match facts.kind {
             Kind::Select
@@ -241,11 +265,6 @@ impl Own<'_, '_, '_> {
     fn query(&mut self, facts: &Facts) {
         self.functions(facts);
         self.walk.ambient();
-        if self.world.ddl_pending && !(facts.relations.is_empty() && facts.functions.is_empty()) {
-            // A view may have been replaced, a rule or a child added.
-            self.walk
-                .opaque("definitions have changed and are not known yet");
-        }
         let runs = !facts.traits.contains(Traits::PLAN_ONLY);
         for named in &facts.relations {
             let change = named.access & Access::CHANGE;

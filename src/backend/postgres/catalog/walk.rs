@@ -90,6 +90,11 @@ impl<'s> Walk<'s> {
         self.traces.state |= self.snapshot.ambient_traces;
     }
 
+    /// Triggers that nobody knows may wait for COMMIT.
+    pub(super) fn may_wait(&mut self) {
+        self.deferred = true;
+    }
+
     pub(super) fn event_triggers(&mut self) {
         let functions = self
             .snapshot

@@ -89,6 +89,8 @@ pub struct LinkPool {
     pace: Pace,
     /// What a login found, by kind of link.
     logins: Mutex<HashMap<LinkKey, Arc<About>>>,
+    /// For telling apart what logins found.
+    keys: std::hash::RandomState,
     /// Number of the next prepared statement that is shared.
     statements: AtomicU64,
 }
@@ -119,6 +121,7 @@ impl LinkPool {
             ready: Mutex::default(),
             pace: Pace::default(),
             logins: Mutex::default(),
+            keys: Default::default(),
             statements: AtomicU64::new(1),
         })
     }
@@ -213,10 +216,11 @@ impl LinkPool {
         // A link that was here before is gone.
         place.card = None;
         let _opening = self.cards.opening();
-        let link = self
+        let mut link = self
             .pace
             .attempt(login(target, &place.key.parameters))
             .await?;
+        Arc::make_mut(&mut link.handle).number_defaults(&self.keys);
         place.address = Some(link.handle.address.clone());
         if place.key.shared {
             let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
