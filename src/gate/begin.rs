@@ -388,6 +388,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             world: RefCell::default(),
             tainted: false,
             defining: false,
+            unsure: false,
+            reading_moved: false,
             coded: false,
             ticket: 0,
             waited: None,

@@ -196,6 +196,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.copy_in || tag == client::TERMINATE {
             return false;
         }
+        // A pipeline without end waits for its answers, as the server makes it wait.
+        if self.queue.len() >= ASKED_MAX {
+            return true;
+        }
         // How many answers the Syncs inside a COPY get is not known before its end.
         if self.copy_syncs > 0 {
             return true;
@@ -366,6 +370,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 }
+
+/// Messages that wait for their answers at once.
+const ASKED_MAX: usize = 16 * 1024;
 
 /// Messages whose meaning depends on what names mean.
 fn is_judged(tag: u8) -> bool {

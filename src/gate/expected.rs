@@ -192,6 +192,11 @@ impl Queue {
         self.items.push_back((self.next, expected));
     }
 
+    /// How many answers are waited for.
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
     /// Place of the item pushed next.
     pub(super) fn next_place(&self) -> u64 {
         self.next + 1

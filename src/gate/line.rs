@@ -71,6 +71,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             standard_strings: self.facts.standard_strings,
             ..Lexer::POSTGRES
         };
+        if self.unsure && (bytes.contains(&b'\\') || !bytes.is_ascii()) {
+            return (Arc::new(unreadable(bytes, UNSURE)), 0);
+        }
         let text = std::str::from_utf8(bytes);
         if let (Ok(text), false) = (text, self.unsafe_encoding)
             && let Some(known) = self.worker.analyses.borrow_mut().find(text, lexer)
@@ -87,7 +90,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let text: String = bytes.iter().map(|b| char::from(*b)).collect();
                 Arc::new(sql::analyze(&text, lexer))
             }
-            _ => Arc::new(unreadable(bytes, self.unsafe_encoding)),
+            _ if self.unsafe_encoding => Arc::new(unreadable(bytes, UNSAFE)),
+            _ => Arc::new(unreadable(bytes, INVALID)),
         };
         (analysis, nanos(started))
     }
@@ -445,12 +449,14 @@ pub(super) fn nanos(since: Instant) -> u64 {
     since.elapsed().as_nanos() as u64
 }
 
-fn unreadable(bytes: &[u8], unsafe_encoding: bool) -> Analysis {
-    let why = if unsafe_encoding {
-        "the client_encoding of this session is not safe to read; set it to UTF8 when connecting"
-    } else {
-        "the text is not valid in the client_encoding of this session"
-    };
+const UNSAFE: &str =
+    "the client_encoding of this session is not safe to read; set it to UTF8 when connecting";
+const INVALID: &str = "the text is not valid in the client_encoding of this session";
+/// The server reports how it reads text only with ReadyForQuery.
+const UNSURE: &str = "what was run before in this pipeline may have changed how this text is read; \
+                      send Sync first";
+
+fn unreadable(bytes: &[u8], why: &str) -> Analysis {
     let text = String::from_utf8_lossy(bytes).into_owned();
     // The same shape as any text that cannot be read, with the reason that is true.
     let mut analysis = sql::analyze("\u{0}", Lexer::POSTGRES);

@@ -243,7 +243,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             // The server has it as it was read, and is not told again.
             return None;
         }
-        let changed = prepared.lexing ^ self.lexing();
+        let changed = match self.unsure {
+            true => u8::MAX,
+            false => prepared.lexing ^ self.lexing(),
+        };
         let text = &prepared.analysis.text;
         let otherwise =
             (changed & 1 != 0 && text.contains('\\')) || (changed >> 1 != 0 && !text.is_ascii());

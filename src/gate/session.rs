@@ -172,6 +172,11 @@ pub struct Session<S> {
     pub(super) world: RefCell<Option<(Stamp, Rc<World>)>>,
     /// Code ran that may have changed names behind the gate's back.
     pub(super) tainted: bool,
+    /// What was run may have changed how text is read, and the server tells only
+    /// with ReadyForQuery.
+    pub(super) unsure: bool,
+    /// Something of that kind ran in this transaction: its end may undo it.
+    pub(super) reading_moved: bool,
     /// Code ran in this transaction that may have defined anything.
     pub(super) coded: bool,
     /// The catalog's ticket of the last such code; 0: none.
@@ -332,7 +337,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if self.wants_tidying(mode) {
                 return Poll::Ready(Ok(Step::Tidy));
             }
+            // Who does not read does not go on asking.
             if !self.inbox.is_empty()
+                && self.outbox.len() < HIGH_WATER
                 && let Some(step) = self.on_client_bytes(mode)?
             {
                 return Poll::Ready(Ok(step));
@@ -353,6 +360,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if !client_quiet
                 && !self.client_gone
                 && self.up.len() < HIGH_WATER
+                && self.outbox.len() < HIGH_WATER
                 && (self.inbox.len() < HIGH_WATER || self.inbox.len() < self.wanted())
             {
                 let read = self.read_client(cx)?;

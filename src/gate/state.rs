@@ -69,9 +69,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.executed = 0;
         self.stopped = None;
         self.fresh = false;
+        self.unsure = false;
         if self.in_block {
             return;
         }
+        self.reading_moved = false;
         self.progress.transactions = self.progress.transactions.wrapping_add(1);
         self.presence.transaction_ended();
         self.presence.prepared.set(self.names.n_prepared());
@@ -317,6 +319,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.catalog.note_ddl();
         }
         self.note_code(statement);
+        self.note_reading(facts);
+    }
+
+    /// How text is read may be another behind a setting of that kind, and behind
+    /// the end of a transaction that has one.
+    fn note_reading(&mut self, facts: &Facts) {
+        let moves = |name: &str| {
+            let plain = ["standard_conforming_strings", "client_encoding"];
+            name == "*" || plain.contains(&name)
+        };
+        if facts.settings.iter().any(|setting| moves(&setting.name))
+            || matches!(facts.handle, Some(Handle::DiscardAll))
+        {
+            self.unsure = true;
+            self.reading_moved = true;
+        }
+        let ends = !matches!(
+            facts.control,
+            None | Some(Control::Begin | Control::Savepoint(_) | Control::Release(_))
+        );
+        self.unsure |= ends && self.reading_moved;
     }
 
     /// Code has run, or will, if only while the statement is planned.
@@ -329,6 +352,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         // It may have changed settings or made temporary objects; what nobody can
         // see through may have defined anything, and prepared statements.
         self.coded |= unseen;
+        self.unsure = true;
+        self.reading_moved = true;
         if !(self.tainted && self.temporary && self.facts.search_path.is_none()) {
             self.tainted = true;
             self.temporary = true;

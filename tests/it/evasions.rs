@@ -441,3 +441,111 @@ fn links_whose_logins_found_different_settings_are_not_taken_for_the_same() {
         ));
     }
 }
+
+#[test]
+fn text_is_read_alike_in_a_pipeline_that_changes_how() {
+    let stage = Stage::new();
+    let off = r"select 'x\''||'' , * from t --'";
+    let on = r"select 'a\', * from t --'";
+    let step = |text: &str| format!("P - {text}\nB - -\nE -");
+    let flip = "create function flip() returns int language plpgsql as $$begin perform set_config('standard_conforming_strings', 'off', false); return 1; end$$";
+    for set in [
+        "set standard_conforming_strings = off",
+        "select set_config('standard_conforming_strings', 'off', false)",
+        "select flip()",
+        "do $$begin perform flip(); end$$",
+    ] {
+        let start = format!("Q {flip}\n---\nQ select pg_sleep(0.3)\n---");
+        stage.holds(&format!("{start}\n{}\n{}\nS", step(set), step(off)));
+        stage.holds(&format!("{start}\n{}\nH\n{}\nS", step(set), step(off)));
+        stage.holds(&format!("{start}\n{}\nQ {off}", step(set)));
+    }
+    for (set, back) in [
+        ("set local standard_conforming_strings = off", "commit"),
+        ("set standard_conforming_strings = off", "rollback"),
+        ("set standard_conforming_strings = off", "reset all"),
+        (
+            "set standard_conforming_strings = off",
+            "reset standard_conforming_strings",
+        ),
+        (
+            "savepoint a\nQ set standard_conforming_strings = off",
+            "rollback to a",
+        ),
+        (
+            "set standard_conforming_strings = off\nQ commit",
+            "discard all",
+        ),
+    ] {
+        stage.holds(&format!(
+            "Q begin\nQ {set}\n---\n{}\n{}\nS",
+            step(back),
+            step(on)
+        ));
+    }
+    // What cannot be read in two ways goes on, and so does everything behind the Sync.
+    stage.play(
+        &format!(
+            "{}\n{}\nS\n---\nP - select 'caf\u{e9}'\nB - -\nE -\nS",
+            step("set standard_conforming_strings = on"),
+            step("select 'plain'")
+        ),
+        |mode, lines, _| {
+            for expected in ["plain", "caf\u{e9}"] {
+                assert!(
+                    lines.iter().any(|line| line.contains(expected)),
+                    "{mode}\n{lines:#?}"
+                );
+            }
+        },
+    );
+}
+
+#[test]
+fn a_table_named_in_a_string_is_found_however_it_is_written() {
+    let stage = Stage::new();
+    for name in ["t", " t ", "T", "public . t", "\"t\"", "public.t"] {
+        let run = format!(
+            "select * from (select unnest(xpath('//v/text()', table_to_xml('{name}', true, false, '')))::text) x"
+        );
+        stage.play(&format!("Q {run}"), |mode, lines, _| {
+            let came = lines.iter().filter(|line| line.contains("secret")).count();
+            assert!(came <= 5, "{mode}: {came} rows came\n{run}\n{lines:#?}");
+        });
+    }
+}
+
+#[test]
+fn rows_of_a_cursor_that_somebody_else_opened_count() {
+    let stage = Stage::new();
+    let fetch = "create function f(c refcursor) returns setof text language plpgsql as $$declare r record; begin loop fetch c into r; exit when not found; return next r::text; end loop; end$$";
+    let start = format!("Q {fetch}\n---\nQ select pg_sleep(0.3)\n---");
+    stage.holds(&format!("{start}\nQ begin\nQ declare cc cursor for select * from t\nQ select * from f('cc')\nQ commit"));
+    stage.holds(&format!(
+        "{start}\nP - select * from t\nB cc -\nP - select * from f('cc')\nB - -\nE -\nS"
+    ));
+}
+
+#[test]
+fn who_does_not_read_does_not_fill_the_gate() {
+    let Some((_database, gate)) = scene("transaction") else {
+        return;
+    };
+    let mut client: Raw = gate.connect();
+    client.lines("Q select 1");
+    let before = gate.resident();
+    let close = crate::support::script::message(b'C', b"Snope\0");
+    let block = close.repeat(64 * 1024 / close.len());
+    let sender = std::thread::spawn(move || {
+        let mut sent = 0;
+        while sent < 400 << 20 && client.try_send(&block) {
+            sent += block.len();
+        }
+        sent >> 20
+    });
+    std::thread::sleep(Duration::from_secs(4));
+    let grown = gate.resident().saturating_sub(before);
+    drop(gate);
+    let sent = sender.join().expect("the client");
+    assert!(grown < 40 << 10, "{grown} kB more after {sent} MB");
+}

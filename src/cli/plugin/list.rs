@@ -9,7 +9,6 @@ use sha2::{Digest as _, Sha256};
 use crate::config::{self, Config, Plugin, PolicyConfig};
 use crate::policy::{Manifest, signature};
 
-use super::super::policies;
 use super::super::terminal::{self, Paint, say, table};
 use super::{Format, inspect};
 
@@ -61,7 +60,7 @@ fn entry(policy: &PolicyConfig) -> Value {
     let mut entry = json!({
         "name": &*policy.name,
         "plugin": plugin,
-        "mode": policies::mode(policy.mode),
+        "mode": policy.mode.name(),
     });
     match inspect::bytes(&plugin) {
         Ok(bytes) => {

@@ -144,18 +144,25 @@ impl Reader<'_> {
         )));
     }
 
-    fn table_argument(&mut self, name: &str, (from, _): (usize, usize)) {
-        let Some(token) = self
+    fn table_argument(&mut self, name: &str, (from, to): (usize, usize)) {
+        let token = self
             .tokens
             .get(from)
-            .filter(|token| token.kind == Tok::String)
-        else {
+            .filter(|token| token.kind == Tok::String);
+        let alone = from + 1 >= to
+            || self
+                .tokens
+                .get(from + 1)
+                .is_some_and(|token| token.kind == Tok::Comma);
+        let Some(token) = token.filter(|_| alone) else {
             return self.reads_anything(name);
         };
         let text = text_of(token, self.source);
-        let mut parts = text
-            .rsplit('.')
-            .map(|part| part.trim_matches('"').to_ascii_lowercase());
+        // regclass also takes numbers, blanks and half-quoted names: not guessed here.
+        let Some(parts) = text.split('.').map(plain_name).collect::<Option<Vec<_>>>() else {
+            return self.reads_anything(name);
+        };
+        let mut parts = parts.into_iter().rev();
         let name = parts.next().unwrap_or_default();
         let schema = parts.next().map(Arc::from);
         self.touch(
@@ -165,5 +172,43 @@ impl Reader<'_> {
             },
             Access::SELECT,
         );
+    }
+}
+
+/// A name as it is written in SQL, folded; none where it is anything but plain.
+fn plain_name(text: &str) -> Option<String> {
+    let quoted = text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'));
+    if let Some(name) = quoted {
+        let plain = !name.is_empty() && !name.contains('"');
+        return plain.then(|| name.to_owned());
+    }
+    let first = text.bytes().next()?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let is_name = !first.is_ascii_digit() && text.bytes().all(plain);
+    is_name.then(|| text.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_in_a_string_is_plain_or_none() {
+        let cases = [
+            ("honey", Some("honey")),
+            ("HONEY", Some("honey")),
+            ("\"Honey Pot\"", Some("Honey Pot")),
+            (" honey", None),
+            ("16398", None),
+            ("\"a\"\"b\"", None),
+            ("\"a", None),
+            ("", None),
+            ("h\u{f6}ney", None),
+        ];
+        for (text, name) in cases {
+            assert_eq!(plain_name(text).as_deref(), name, "{text}");
+        }
     }
 }

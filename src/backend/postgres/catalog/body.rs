@@ -255,7 +255,8 @@ fn words_reach(snapshot: &CatalogSnapshot, function: &Function) -> BodyReach {
         .iter()
         .chain(TEXT_RUNNERS)
         .find(|word| words.contains(*word))
-        .or_else(|| runs_do(&folded).then_some(&"do"));
+        .or_else(|| runs_do(&folded).then_some(&"do"))
+        .or_else(|| reads_cursors(&words).then_some(&"a cursor"));
     if let Some(word) = runner {
         reach.opaque =
             Some(format!("function {} holds {}", function.name, word.to_uppercase()).into());
@@ -289,6 +290,12 @@ fn words_reach(snapshot: &CatalogSnapshot, function: &Function) -> BodyReach {
     reach.functions.dedup();
     reach.functions.retain(|oid| *oid != function.oid);
     reach
+}
+
+/// What comes from a cursor that somebody else has opened is named nowhere.
+fn reads_cursors(words: &HashSet<&str>) -> bool {
+    let any = |list: [&str; 2]| list.iter().any(|word| words.contains(word));
+    any(["fetch", "move"]) && any(["cursor", "refcursor"])
 }
 
 /// DO, whose text can hide every word behind escapes; the DO of ON CONFLICT is none.
@@ -430,6 +437,8 @@ mod tests {
             "SELECT query_to_xml(q, true, false, '')",
             "DELETE FROM U&\"\\0075sers\"",
             "TRUNCATE users",
+            "declare c refcursor := 'cc'; begin fetch c into r; end",
+            "declare c cursor for select 1; begin c := 'cc'; move c; end",
             "DROP TABLE users",
         ];
         for body in bodies {

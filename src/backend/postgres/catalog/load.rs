@@ -302,7 +302,8 @@ impl Loader {
             "SELECT p.oid, n.nspname::text, p.proname::text, l.lanname::text, p.prokind = 'a', e.extname::text, \
                     CASE WHEN l.lanname IN ('sql', 'plpgsql') THEN {body} ELSE '' END, \
                     p.pronargs >= 1 AND p.pronargs - p.pronargdefaults <= 1 AND coalesce(t.typtype IN ('c', 'p'), true), \
-                    coalesce(p.proargdefaults::text ~ $1, false) OR coalesce({aggregates} ~ $3, false), \
+                    coalesce(p.proargdefaults::text ~ $1, false) OR coalesce({aggregates} ~ $3, false) \
+                    OR ({REFCURSOR} = ANY(p.proargtypes::oid[]) AND p.prosrc ~* '\\m(fetch|move)\\M'), \
                     coalesce(p.proargdefaults::text ~ $2, false) OR coalesce({aggregates} ~ $4, false) \
              FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang \
              LEFT JOIN pg_type t ON t.oid = p.proargtypes[0] \
@@ -404,6 +405,9 @@ impl Loader {
         }
     }
 }
+
+/// The type of cursors.
+const REFCURSOR: Oid = 1790;
 
 /// Whether anything that runs without being named was made of one of these
 /// built-in functions. An index's own functions and types' are C functions of the
