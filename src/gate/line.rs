@@ -14,13 +14,13 @@ use super::session::Session;
 use crate::backend::postgres::catalog::{self as resolve, Pulse, Traces};
 use crate::model::facts::Handle;
 use crate::model::{
-    Analysis, BindValue, Dialect, Effects, Facts, Kind, Problem, Refusal, RequirementKind,
-    Statement, Traits, Verdict, refusal::sqlstate,
+    Analysis, BindValue, Effects, Facts, Kind, Problem, Refusal, RequirementKind, Statement,
+    Traits, Verdict, refusal::sqlstate,
 };
 use crate::policy::{Asked, Outcome, Permit, PolicySet, Refused, Values};
 use crate::safety::limit::{self, CountPlan, LimitPlan};
 use crate::safety::plan;
-use crate::sql::{self, Lexer};
+use crate::sql;
 use crate::telemetry::{self, ProtocolName, Record, Timings};
 
 /// What a permit demands, worked out for this session and catalog.
@@ -64,38 +64,6 @@ pub(super) enum Decided {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// Stage one, and the nanoseconds it took; none for a text that is known.
-    pub(super) fn analyze(&self, bytes: &[u8]) -> (Arc<Analysis>, u64) {
-        let lexer = Lexer {
-            dialect: Dialect::Postgres,
-            standard_strings: self.facts.standard_strings,
-            ..Lexer::POSTGRES
-        };
-        if self.unsure && (bytes.contains(&b'\\') || !bytes.is_ascii()) {
-            return (Arc::new(unreadable(bytes, UNSURE)), 0);
-        }
-        let text = std::str::from_utf8(bytes);
-        if let (Ok(text), false) = (text, self.unsafe_encoding)
-            && let Some(known) = self.worker.analyses.borrow_mut().find(text, lexer)
-        {
-            return (known, 0);
-        }
-        let started = Instant::now();
-        let analysis = match text {
-            Ok(text) if !self.unsafe_encoding => {
-                self.worker.analyses.borrow_mut().read(text, lexer)
-            }
-            Err(_) if self.single_byte => {
-                // Every byte is one character; which one does not matter to the lexer.
-                let text: String = bytes.iter().map(|b| char::from(*b)).collect();
-                Arc::new(sql::analyze(&text, lexer))
-            }
-            _ if self.unsafe_encoding => Arc::new(unreadable(bytes, UNSAFE)),
-            _ => Arc::new(unreadable(bytes, INVALID)),
-        };
-        (analysis, nanos(started))
-    }
-
     /// The policies that judge from now on.
     pub(super) fn policies(&self) -> Arc<PolicySet> {
         self.worker.judge.borrow_mut().current()
@@ -447,22 +415,6 @@ pub(super) fn protocol(simple: bool) -> ProtocolName {
 /// Nanoseconds since, for the record.
 pub(super) fn nanos(since: Instant) -> u64 {
     since.elapsed().as_nanos() as u64
-}
-
-const UNSAFE: &str =
-    "the client_encoding of this session is not safe to read; set it to UTF8 when connecting";
-const INVALID: &str = "the text is not valid in the client_encoding of this session";
-/// The server reports how it reads text only with ReadyForQuery.
-const UNSURE: &str = "what was run before in this pipeline may have changed how this text is read; \
-                      send Sync first";
-
-fn unreadable(bytes: &[u8], why: &str) -> Analysis {
-    let text = String::from_utf8_lossy(bytes).into_owned();
-    // The same shape as any text that cannot be read, with the reason that is true.
-    let mut analysis = sql::analyze("\u{0}", Lexer::POSTGRES);
-    analysis.text = text.into();
-    analysis.problem = Some(Problem::Encoding(why.into()));
-    analysis
 }
 
 fn values_hidden() -> Refused {

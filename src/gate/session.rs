@@ -3,14 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::cancel::{Cancel, Registration};
 use super::client::Job;
@@ -21,6 +21,7 @@ use super::home::Pin as Pinned;
 use super::hooks::Admission;
 use super::known::{Found, World};
 use super::line::Stamp;
+use super::moving::{poll_read, poll_write};
 use super::names::Names;
 use super::roster::Presence;
 use super::settings::Settings;
@@ -38,8 +39,6 @@ use crate::wire::postgres::encode;
 
 /// Bytes waiting for a slow reader before the gate stops reading the other side.
 const HIGH_WATER: usize = 256 * 1024;
-/// Room made in a buffer before a read.
-const READ_SIZE: usize = 16 * 1024;
 
 /// What the byte mover stopped for.
 pub(super) enum Step {
@@ -478,36 +477,4 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
 fn server_gone(error: io::Error) -> Error {
     Error::Backend(error.into())
-}
-
-fn poll_read<R: AsyncRead + Unpin>(
-    from: &mut R,
-    into: &mut BytesMut,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<usize>> {
-    if into.capacity() - into.len() < READ_SIZE / 4 {
-        into.reserve(READ_SIZE);
-    }
-    // read_buf is cancel safe: dropping the future loses nothing.
-    pin!(from.read_buf(into)).poll(cx)
-}
-
-fn poll_write<W: AsyncWrite + Unpin>(
-    to: &mut W,
-    from: &mut BytesMut,
-    cx: &mut Context<'_>,
-) -> io::Result<bool> {
-    let mut progress = false;
-    while !from.is_empty() {
-        match Pin::new(&mut *to).poll_write(cx, from) {
-            Poll::Pending => break,
-            Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-            Poll::Ready(Ok(n)) => {
-                from.advance(n);
-                progress = true;
-            }
-            Poll::Ready(Err(error)) => return Err(error),
-        }
-    }
-    Ok(progress)
 }

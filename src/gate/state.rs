@@ -322,26 +322,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.note_reading(facts);
     }
 
-    /// How text is read may be another behind a setting of that kind, and behind
-    /// the end of a transaction that has one.
-    fn note_reading(&mut self, facts: &Facts) {
-        let moves = |name: &str| {
-            let plain = ["standard_conforming_strings", "client_encoding"];
-            name == "*" || plain.contains(&name)
-        };
-        if facts.settings.iter().any(|setting| moves(&setting.name))
-            || matches!(facts.handle, Some(Handle::DiscardAll))
-        {
-            self.unsure = true;
-            self.reading_moved = true;
-        }
-        let ends = !matches!(
-            facts.control,
-            None | Some(Control::Begin | Control::Savepoint(_) | Control::Release(_))
-        );
-        self.unsure |= ends && self.reading_moved;
-    }
-
     /// Code has run, or will, if only while the statement is planned.
     pub(super) fn note_code(&mut self, statement: &Statement) {
         let traces = self.traces_of(statement);

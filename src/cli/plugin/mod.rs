@@ -35,7 +35,7 @@ pub(super) struct Plugin {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Starts a policy crate: compiles and passes its tests, without network
+    /// Starts a policy crate, ready to compile and test without network
     New {
         /// Folder to make; its name is the name of the policy
         #[arg(value_name = "DIR")]
@@ -72,7 +72,7 @@ enum Command {
     Run(ask::Run),
     /// Measures nanoseconds per verdict
     Bench(bench::Bench),
-    /// Shows what a plugin is: manifest, interface, capabilities, size, hash
+    /// Shows its manifest, interface, capabilities, size and hash
     Inspect {
         /// A component file, or the name of a built-in plugin
         #[arg(value_name = "FILE|NAME")]

@@ -15,7 +15,13 @@ use super::snapshot::{CatalogSnapshot, Oid};
 impl CatalogSnapshot {
     /// What the catalog adds to the relations of these facts; empty for the
     /// statement that shows all it touches. Ordered by identity.
+    ///
+    /// Where a name may mean a temporary object it may mean the other one as well.
     pub fn beyond(&self, facts: &Facts, world: &World<'_>) -> Vec<(Named, Option<u32>)> {
+        let world = &World {
+            temp_objects: false,
+            ..*world
+        };
         let touched = self.touched(facts, world);
         let mut written: BTreeMap<Oid, Access> = BTreeMap::new();
         for named in &facts.relations {

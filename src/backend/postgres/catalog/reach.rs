@@ -133,7 +133,12 @@ impl CatalogSnapshot {
         {
             return Traces::ANY;
         }
-        self.reach(facts, world).traces
+        // A name may mean a temporary object; then what made it has left its traces.
+        let world = World {
+            temp_objects: false,
+            ..*world
+        };
+        self.reach(facts, &world).traces
     }
 
     /// The relations a name of the facts can mean; none when it is none that the snapshot knows.

@@ -220,7 +220,8 @@ impl LinkPool {
             .pace
             .attempt(login(target, &place.key.parameters))
             .await?;
-        Arc::make_mut(&mut link.handle).number_defaults(&self.keys);
+        link.about.number_defaults(&self.keys);
+        Arc::make_mut(&mut link.handle).defaults = link.about.defaults;
         place.address = Some(link.handle.address.clone());
         if place.key.shared {
             let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
