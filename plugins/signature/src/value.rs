@@ -129,7 +129,7 @@ fn tokens(value: &str) -> Vec<Token> {
     tokens
 }
 
-fn word<'t>(tokens: &'t [Token], at: usize) -> &'t str {
+fn word(tokens: &[Token], at: usize) -> &str {
     match tokens.get(at) {
         Some(Token::Word(word)) => word,
         _ => "",
