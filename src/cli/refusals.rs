@@ -143,7 +143,8 @@ mod tests {
             page(&status, Paint::plain()),
             "3 statements, 0 refused, 1 would have been refused\n\n\
              TIME                RULE                        USER  STATEMENT\n\
-             03:04:05  would be  require-where/no-predicate  ann   delete from orders[31m where a ve…\n"
+             03:04:05  would be  require-where/no-predicate  ann   delete from orders[31m\n\
+             \x20                                                     where a ve…\n"
         );
     }
 }

@@ -99,6 +99,8 @@ pub struct Judge {
     known: hashbrown::HashMap<(usize, usize), KnownChain, rustc_hash::FxBuildHasher>,
     impurities: u64,
     until_check: u32,
+    /// Remembered verdicts judged again so far: whose turn it is.
+    checks: usize,
     spent_ns: u64,
 }
 
@@ -117,6 +119,7 @@ impl Judge {
             known: hashbrown::HashMap::default(),
             impurities: 0,
             until_check: CHECK_EVERY,
+            checks: 0,
             spent_ns: 0,
         }
     }
@@ -222,11 +225,17 @@ impl Judge {
         self.until_check -= 1;
         if self.until_check == 0 {
             self.until_check = CHECK_EVERY;
-            let subject = Subject::of(view, asked.statement);
-            self.policies.keeper().check(Check {
-                subject,
-                answers: decided.answers.clone(),
-            });
+            // One policy in turn: each takes an instance that nobody has asked yet,
+            // and making those is what the check costs.
+            let turn = self.checks % decided.answers.len().max(1);
+            self.checks = self.checks.wrapping_add(1);
+            if let Some((version, answer)) = decided.answers.get(turn) {
+                self.policies.keeper().check(Check {
+                    subject: Subject::of(view, asked.statement),
+                    version: version.clone(),
+                    answer: answer.clone(),
+                });
+            }
         }
     }
 

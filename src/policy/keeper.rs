@@ -62,7 +62,8 @@ enum Job {
 /// A remembered verdict to be judged again.
 pub(super) struct Check {
     pub(super) subject: Subject,
-    pub(super) answers: Vec<(Weak<Version>, Arc<Answer>)>,
+    pub(super) version: Weak<Version>,
+    pub(super) answer: Arc<Answer>,
 }
 
 /// Owns the thread; dropping ends it.
@@ -147,34 +148,31 @@ fn refill(version: &Weak<Version>, shared: &Shared) {
 fn check_again(check: &Check, shared: &Shared) {
     let subject = Arc::new(check.subject.clone());
     shared.checked.fetch_add(1, Ordering::Relaxed);
-    for (version, answer) in &check.answers {
-        let Some(version) = version.upgrade() else {
-            continue;
-        };
-        if version.is_impure() {
-            continue;
-        }
-        let spare = version.take_spare().0;
-        let Some(mut instance) = spare.or_else(|| version.start().ok()) else {
-            continue;
-        };
-        // A fault here says nothing about purity: the machine may be short of time.
-        let Ok(again) = instance.call(Hook::Judge, subject.clone()) else {
-            continue;
-        };
-        let judged = &answer.judged;
-        let same = again.needs_values == judged.needs_values
-            && comparable(&again.verdict) == comparable(&judged.verdict);
-        if !same {
-            version.set_impure();
-            shared.impurities.fetch_add(1, Ordering::SeqCst);
-            let text =
-                "answered the same question differently; its verdicts are no longer remembered";
-            shared.fault(version.name(), Fault::new(FaultKind::Impure, text));
-        }
-        drop(instance);
-        refill(&Arc::downgrade(&version), shared);
+    let Some(version) = check.version.upgrade() else {
+        return;
+    };
+    if version.is_impure() {
+        return;
     }
+    let spare = version.take_spare().0;
+    let Some(mut instance) = spare.or_else(|| version.start().ok()) else {
+        return;
+    };
+    // A fault here says nothing about purity: the machine may be short of time.
+    let Ok(again) = instance.call(Hook::Judge, subject) else {
+        return;
+    };
+    let judged = &check.answer.judged;
+    let same = again.needs_values == judged.needs_values
+        && comparable(&again.verdict) == comparable(&judged.verdict);
+    if !same {
+        version.set_impure();
+        shared.impurities.fetch_add(1, Ordering::SeqCst);
+        let text = "answered the same question differently; its verdicts are no longer remembered";
+        shared.fault(version.name(), Fault::new(FaultKind::Impure, text));
+    }
+    drop(instance);
+    refill(&Arc::downgrade(&version), shared);
 }
 
 /// Where a disguise points depends on the text, not on the policy.

@@ -129,6 +129,10 @@ impl Policies {
             .reloading
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        self.live
+            .overrides()
+            .read_again()
+            .map_err(|why| vec![LoadError::general(why)])?;
         self.reload_alone(config)
     }
 

@@ -5,6 +5,7 @@
 //! promises in `docs/architecture.md`. Read `support::raw` first: most tests are
 //! a message sequence and the answer it must get.
 
+mod builtins;
 mod catalog;
 mod config;
 mod console;
@@ -20,6 +21,7 @@ mod harness;
 mod hooks;
 mod hosts;
 mod limits;
+mod live;
 mod policies;
 mod pooling;
 mod promises;

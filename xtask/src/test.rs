@@ -76,6 +76,7 @@ const PARTS: &[Part] = &[
 
 /// Groups of the suite that run once more in front of the newest server.
 const NEWEST: &[&str] = &[
+    "builtins",
     "differential",
     "harness",
     "refusals",

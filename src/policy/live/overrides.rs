@@ -55,6 +55,15 @@ impl Overrides {
         Ok(Overrides { file, policies })
     }
 
+    /// What is in the file now: another gate of the same folder may have changed it.
+    pub(in crate::policy) fn read_again(&mut self) -> Result<(), String> {
+        let state = self.file.as_deref().and_then(Path::parent);
+        if state.is_some() {
+            *self = Overrides::read(state)?;
+        }
+        Ok(())
+    }
+
     /// Writes them where they were read; in one step, so that a crash leaves the
     /// old ones or the new ones. Without a folder there is nothing to write.
     pub(super) fn write(&self) -> std::io::Result<()> {
@@ -151,7 +160,8 @@ pub(super) fn write_whole(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new("."));
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true).mode(0o700).create(folder)?;
-    let new = file.with_extension("new");
+    // Gates that follow each other may write at the same time.
+    let new = file.with_extension(format!("{}.new", std::process::id()));
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     let mut open = options.open(&new)?;

@@ -12,7 +12,7 @@ use wasmtime::EngineWeak;
 const TICK: Duration = Duration::from_millis(1);
 
 /// Ticks without a call after which the thread sleeps.
-const IDLE_TICKS: u32 = 100;
+const IDLE_TICKS: u32 = 5;
 
 #[derive(Debug, Default)]
 struct Shared {

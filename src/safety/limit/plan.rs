@@ -336,6 +336,10 @@ impl Planner<'_> {
     }
 
     fn returned(&self, requirements: &[Requirement]) -> Option<Returned> {
+        if self.reach.plain && !self.judged().traits.contains(Traits::RETURNS_ROWS) {
+            // A change without RETURNING, rules or code: there is nothing to count.
+            return None;
+        }
         let mut least: Option<Returned> = None;
         let mut take = |policy: &Arc<str>, label: Option<Arc<str>>, limit: u64| {
             if least.as_ref().is_none_or(|least| limit < least.limit) {
@@ -373,6 +377,14 @@ impl Planner<'_> {
             }
         }
         least
+    }
+
+    /// What runs: of EXECUTE the statement that it names.
+    fn judged(&self) -> &Facts {
+        match self.facts.kind {
+            Kind::Execute => self.world.target.unwrap_or(self.facts),
+            _ => self.facts,
+        }
     }
 
     /// Whether rows of the relation can be among those that are returned.

@@ -114,6 +114,7 @@ fn known(name: &str) -> Option<(Effects, bool)> {
             (RIGHT, false)
         }
         "pg_copy_physical_replication_slot" | "pg_log_backend_memory_contexts" => (RIGHT, false),
+        "pg_log_standby_snapshot" => (RIGHT, false),
         "pg_logical_emit_message" | "pg_stop_making_pinned_objects" | "pg_nextoid" => {
             (RIGHT, false)
         }
@@ -123,6 +124,9 @@ fn known(name: &str) -> Option<(Effects, bool)> {
         "pg_logical_slot_get_binary_changes" | "pg_sync_replication_slots" => (RIGHT, true),
         "pg_logical_slot_peek_changes" | "pg_logical_slot_peek_binary_changes" => (RIGHT, false),
         "pg_import_system_collations" | "pg_extension_config_dump" => (Effects::SCHEMA, false),
+        // Statistics of the planner, from version 18 on.
+        "pg_restore_relation_stats" | "pg_restore_attribute_stats" => (Effects::SCHEMA, false),
+        "pg_clear_relation_stats" | "pg_clear_attribute_stats" => (Effects::SCHEMA, false),
 
         // SQL, or the name of anything, in an argument.
         "query_to_xml" | "query_to_xmlschema" | "query_to_xml_and_xmlschema" | "cursor_to_xml" => {

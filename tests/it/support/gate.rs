@@ -86,14 +86,19 @@ impl Gate {
         let folder = tempfile::tempdir().expect("a temporary folder");
         prepare(folder.path());
         let (address, admin) = (free_address(), free_address());
-        // Two workers, unless the test has its own idea.
+        // One folder of compiled policies for all, unless the test has its own idea.
+        let shared = format!("state_dir = \"{}\"", env!("CARGO_TARGET_TMPDIR"));
+        let (state, head) = match head.split_once('\n') {
+            Some((first, rest)) if first.starts_with("state_dir") => (first, rest),
+            _ => (&*shared, head),
+        };
+        // Two workers likewise.
         let (workers, head) = match head.split_once('\n') {
             Some((first, rest)) if first.starts_with("workers") => (first, rest),
             _ => ("workers = 2", head),
         };
         let head = format!(
-            "state_dir = \"{}\"\nrun_dir = \"run\"\n{workers}\n\n[admin]\naddress = \"{admin}\"\n\n[[listen]]\naddress = \"{address}\"\n\n{head}",
-            env!("CARGO_TARGET_TMPDIR")
+            "{state}\nrun_dir = \"run\"\n{workers}\n\n[admin]\naddress = \"{admin}\"\n\n[[listen]]\naddress = \"{address}\"\n\n{head}"
         );
         let file = folder.path().join("portcullis.toml");
         std::fs::write(&file, format!("{head}{rules}")).expect("the configuration");
