@@ -8,12 +8,14 @@ use std::hint::black_box;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use portcullis::config::{Config, LogConfig, Mode, OnFault, OpaqueMode, Plugin, PolicyConfig};
+use portcullis::config::{
+    Config, LogConfig, Mode, OnFault, OpaqueMode, Plugin, PolicyConfig, Runtime,
+};
 use portcullis::model::facts::{Class, Facts, Relation, Statement};
 use portcullis::model::{
     Access, BindValue, Client, Dialect, Effects, Kind, Predicate, SessionFacts, Traits, Via,
 };
-use portcullis::policy::wasm::{Engine, Hook, Limits as Bounds};
+use portcullis::policy::wasm::{Engine, Hook, Limits};
 use portcullis::policy::{Asked, Judge, Outcome, Policies, Setup, Subject, Values, builtin};
 
 const ROUNDS: usize = 7;
@@ -104,16 +106,15 @@ fn warm(name: &str, settings: &str) {
     let Some(component) = builtin::find(name) else {
         return;
     };
-    let Ok(engine) = Engine::new(None) else {
+    let Ok(engine) = Engine::new(Runtime::Ordinary, None) else {
         return;
     };
     let Ok(program) = engine.compile(component) else {
         return;
     };
     let name: Arc<str> = name.into();
-    let Ok((mut instance, registry)) =
-        program.start(&name, settings, Setup::new(), Bounds::DEFAULT)
-    else {
+    let limits = Limits::of(Runtime::Ordinary);
+    let Ok((mut instance, registry)) = program.start(&name, settings, Setup::new(), limits) else {
         return;
     };
     let subject = Arc::new(Subject::new(
@@ -127,12 +128,7 @@ fn warm(name: &str, settings: &str) {
     time(&format!("new configured instance, {name}"), 200, |_| {
         black_box(
             program
-                .start(
-                    &name,
-                    settings,
-                    Setup::again(registry.clone()),
-                    Bounds::DEFAULT,
-                )
+                .start(&name, settings, Setup::again(registry.clone()), limits)
                 .is_ok(),
         );
     });
@@ -156,7 +152,7 @@ fn decide(judge: &mut Judge, statement: &Arc<Statement>, values: Values<'_>) -> 
     static CLIENT: OnceLock<(Client, SessionFacts)> = OnceLock::new();
     let (client, session) = CLIENT.get_or_init(|| (client(), SessionFacts::default()));
     let set = judge.current();
-    judge.decide(&Asked {
+    judge.decide_here(&Asked {
         set: &set,
         client,
         session,
@@ -211,6 +207,7 @@ fn config(settings: &[(&str, String)], state: &std::path::Path) -> Config {
         positions: Arc::default(),
         mode: Mode::Enforce,
         on_fault: OnFault::Refuse,
+        runtime: Runtime::Ordinary,
         budget: Duration::from_millis(2),
         grants: Vec::new(),
         databases: Vec::new(),

@@ -21,6 +21,7 @@ mod pool;
 mod proof;
 mod reader;
 pub mod reference;
+mod runtime;
 mod settings;
 mod source;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub(crate) use page::check_page;
 pub use page::markdown;
 pub use pool::{Pool, PoolMode, UserPool};
 pub use proof::{Proof, ProofSlot};
+pub use runtime::Runtime;
 pub use source::Source;
 pub use timeouts::{FOREVER, Timeouts};
 pub use tls::{DoorTls, ServerTls, SslMode};
@@ -325,6 +327,8 @@ pub struct PolicyConfig {
     pub mode: Mode,
     /// Fault behaviour.
     pub on_fault: OnFault,
+    /// How its component runs.
+    pub runtime: Runtime,
     /// CPU time for one judgement.
     pub budget: Duration,
     /// Capabilities granted beyond the ordinary ones.
@@ -349,7 +353,8 @@ impl PolicyConfig {
             positions: Arc::default(),
             mode: Mode::Enforce,
             on_fault: OnFault::Refuse,
-            budget: Duration::from_millis(2),
+            runtime: Runtime::Ordinary,
+            budget: Runtime::Ordinary.budget(),
             grants: Vec::new(),
             databases: Vec::new(),
             users: Vec::new(),

@@ -10,8 +10,8 @@ use super::reader::{At, Table};
 use super::settings::{self, Settings};
 use super::values::{self, Surroundings};
 use super::{
-    BUILT_IN_PLUGINS, DEFAULT_POLICIES, Mode, OnFault, Plugin, PolicyConfig, PublicKey, nearest,
-    reference,
+    BUILT_IN_PLUGINS, DEFAULT_POLICIES, Mode, OnFault, Plugin, PolicyConfig, PublicKey, Runtime,
+    nearest, reference,
 };
 
 const MODES: [(&str, Mode); 3] = [
@@ -131,14 +131,24 @@ fn policy(
         ("last-good", OnFault::LastGood),
     ];
     let default = PolicyConfig::built_in("");
-    let budget = table.duration("budget").unwrap_or(default.budget);
+    let runtimes = [
+        ("ordinary", Runtime::Ordinary),
+        ("interpreted", Runtime::Interpreted),
+    ];
+    let runtime = table
+        .choice("runtime", &runtimes)
+        .map_or(default.runtime, |runtime| runtime.value);
+    let budget = table.duration("budget").unwrap_or_else(|| runtime.budget());
     if budget > Duration::from_secs(1) {
         // The wall limit of a call is one second, so more would never be given.
         let span = table.get("budget").map_or(table.span(), |found| found.span);
         table.problems.error(
             span,
             "`budget` must not be longer than 1s",
-            "a judgement takes microseconds; the default is \"2ms\"",
+            format!(
+                "a judgement takes microseconds; the default is \"{}ms\"",
+                runtime.budget().as_millis()
+            ),
         );
     }
     let mode = table
@@ -162,6 +172,7 @@ fn policy(
         positions: Arc::new(positions),
         mode,
         on_fault,
+        runtime,
         budget,
         grants: texts("grants"),
         databases: texts("databases"),

@@ -267,9 +267,15 @@ pub const POLICY: Section = Section {
             "What happens to a statement when the policy fails.",
         ),
         key(
+            "runtime",
+            "`\"ordinary\"` or `\"interpreted\"`",
+            "`\"ordinary\"`",
+            "`interpreted` is for components that bring an interpreter of their language or import WASI ([other-languages.md](other-languages.md)).",
+        ),
+        key(
             "budget",
             "duration",
-            "`\"2ms\"`",
+            "`\"2ms\"`; interpreted: `\"50ms\"`",
             "CPU time for one judgement.",
         ),
         key(

@@ -70,6 +70,22 @@ message_bytes_max = "1MiB"
 "#;
 
 #[test]
+fn an_interpreted_policy_has_more_time() {
+    let policy = |more: &str| {
+        let text = format!("{WHOLE}\n[[policy]]\nname = \"py\"\nplugin = \"p/py.wasm\"\n{more}");
+        let config = read_ok(&text);
+        let found = config.policies.iter().find(|policy| &*policy.name == "py");
+        let found = found.expect("the policy");
+        (found.runtime, found.budget.as_millis())
+    };
+    assert_eq!(policy(""), (Runtime::Ordinary, 2));
+    let interpreted = "runtime = \"interpreted\"";
+    assert_eq!(policy(interpreted), (Runtime::Interpreted, 50));
+    let both = format!("{interpreted}\nbudget = \"9ms\"");
+    assert_eq!(policy(&both), (Runtime::Interpreted, 9));
+}
+
+#[test]
 fn reads_everything_it_documents() {
     let config = read_ok(WHOLE);
     assert_eq!(config.workers, 2);

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::aside::Awaited;
 use super::brake::Brake;
 use super::clock::Progress;
 use super::expected::Queue;
@@ -409,6 +410,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             client_gone: false,
             draining: false,
             outdated: false,
+            awaited: Awaited::default(),
             heard: 0,
             link_quiet: false,
         };

@@ -73,6 +73,8 @@ pub(super) enum Took {
     Forward,
     /// It stays in the inbox until more is answered.
     Wait,
+    /// It stays in the inbox until policies have been asked.
+    Later,
     /// It needs the slow way.
     Slow(Box<Job>),
 }
@@ -163,7 +165,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             let took = self.on_client_frame(tag, size)?;
             self.nudged &= matches!(took, Took::Wait);
+            if !matches!(took, Took::Later) {
+                self.awaited.end();
+            }
             match took {
+                Took::Later => return Ok(Some(Step::Later)),
                 Took::Done => self.inbox.advance(size),
                 Took::Forward => self.forward(size),
                 Took::Wait => {

@@ -14,6 +14,7 @@ use super::client::{Job, Took};
 use super::expected::{Expected, Run, Statements, Undo};
 use super::line::Decided;
 use super::names::{Given, Portal, Prepared};
+use super::permit::NoPermit;
 use super::refuse;
 use super::roster::add;
 use super::session::Session;
@@ -24,7 +25,9 @@ use crate::wire::postgres::{encode, message};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn on_parse(&mut self, size: usize) -> Result<Took, Error> {
-        add(&self.presence.tally.client_parses, 1);
+        if !self.awaited.is_again() {
+            add(&self.presence.tally.client_parses, 1);
+        }
         let body = &self.inbox[HEADER..size];
         let parse = message::parse(body).map_err(Error::Client)?;
         let taken = !parse.name.is_empty() && self.names.prepared(parse.name).is_some();
@@ -48,6 +51,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     permit = None;
                     continue;
                 }
+                Decided::Later => return Ok(Took::Later),
                 Decided::Refuse(refused) => {
                     self.drop_unnamed(&name);
                     self.refuse_extended(Some(statement), &refused);
@@ -134,7 +138,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     pub(super) fn on_bind(&mut self, size: usize) -> Result<Took, Error> {
         let bind = message::bind(&self.inbox[HEADER..size]).map_err(Error::Client)?;
-        add(&self.presence.tally.binds, 1);
+        if !self.awaited.is_again() {
+            add(&self.presence.tally.binds, 1);
+        }
         if self.may_come_back(bind.statement) {
             return Ok(Took::Wait);
         }
@@ -169,7 +175,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             };
             let given = match self.permit_for(&prepared, &statement, values.as_deref()) {
                 Ok(given) => given,
-                Err(refused) => {
+                Err(NoPermit::Later) => return Ok(Took::Later),
+                Err(NoPermit::Refused(refused)) => {
                     self.refuse_extended(Some(&statement), &refused);
                     return Ok(Took::Done);
                 }
@@ -336,7 +343,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         let Given { permit, needs, .. } = match decided {
             Ok(given) => given,
-            Err(refused) => {
+            Err(NoPermit::Later) => return Ok(Took::Later),
+            Err(NoPermit::Refused(refused)) => {
                 self.refuse_extended(Some(&statement), &refused);
                 return Ok(Took::Done);
             }

@@ -86,8 +86,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 bytes: value.bytes,
             })
             .collect();
-        let Some((statements, needs)) = self.decide_string_with(&analysis, &values) else {
-            return Ok(Took::Done);
+        let (statements, needs) = match self.decide_string_with(&analysis, &values) {
+            Ok(allowed) => allowed,
+            Err(took) => return Ok(took),
         };
         for ((statement, permit), need) in statements.iter().zip(&needs) {
             if let Some(refused) = self.cannot(statement, permit, need) {

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::session::Session;
-use super::{Arrival, Behind, Worker};
+use super::{Arrival, Behind, Worker, aside, refuse};
 use crate::model::{
     BindValue, Client, Measure, Refusal, SessionFacts, Statement, UserFacing, UserMessage, Verdict,
 };
-use crate::policy::{Asked, Passed, Permit, PlanInput, PolicySet, Refused, Values};
+use crate::policy::{Asked, HookAnswer, Permit, PlanInput, PolicySet, Values};
 use crate::safety::plan::PlanMeasures;
 use crate::telemetry::Event;
 
@@ -40,7 +40,7 @@ impl Admission {
 
 impl Worker {
     /// May this client connect? A refusal is recorded; the message ends the connection.
-    pub fn admit(
+    pub async fn admit(
         &self,
         client: &Client,
         session: &SessionFacts,
@@ -49,12 +49,12 @@ impl Worker {
         let mut admission = Admission(self.judge.borrow().swaps());
         admission.0.borrow_and_update();
         let set = self.judge.borrow_mut().current();
-        self.asked_for(&set, client, session, false)?;
+        self.asked_for(&set, client, session, false).await?;
         Ok(admission)
     }
 
     /// May it stay? To be called at an idle point, when the admission is outdated.
-    pub fn readmit(
+    pub async fn readmit(
         &self,
         admission: &mut Admission,
         client: &Client,
@@ -62,20 +62,21 @@ impl Worker {
     ) -> Result<(), Box<UserMessage>> {
         admission.0.borrow_and_update();
         let set = self.judge.borrow_mut().current();
-        self.asked_for(&set, client, session, true)
+        self.asked_for(&set, client, session, true).await
     }
 
-    fn asked_for(
+    async fn asked_for(
         &self,
         set: &Arc<PolicySet>,
         client: &Client,
         session: &SessionFacts,
         live: bool,
     ) -> Result<(), Box<UserMessage>> {
-        let answer = self
-            .judge
-            .borrow_mut()
-            .judge_connection(set, client, session);
+        let ask = |brought: &_| {
+            let mut judge = self.judge.borrow_mut();
+            judge.judge_connection(set, client, session, brought)
+        };
+        let answer = self.hook(ask).await.unwrap_or_else(nobody);
         let denied = |refusal: &Refusal, incident: Option<&str>| {
             self.recorder.emit(&Event::ConnectionDenied {
                 client,
@@ -110,13 +111,18 @@ impl Worker {
     }
 
     /// Hands a plan to the policies that wanted it. A permit that nobody wanted a plan for passes.
-    pub fn judge_plan(
+    pub async fn judge_plan(
         &self,
         asked: &Asked<'_>,
         permit: &Permit,
         plan: PlanInput,
-    ) -> Result<Passed, Box<Refused>> {
-        let answer = self.judge.borrow_mut().judge_plan(asked, permit, plan);
+    ) -> HookAnswer {
+        let plan = Arc::new(plan);
+        let ask = |brought: &_| {
+            let mut judge = self.judge.borrow_mut();
+            judge.judge_plan(asked, permit, &plan, brought)
+        };
+        let answer = self.hook(ask).await.unwrap_or_else(nobody);
         self.after_calls(None);
         if let Ok(passed) = &answer {
             self.raise_alerts(asked.client, &passed.verdict);
@@ -133,6 +139,11 @@ impl Worker {
             });
         }
     }
+}
+
+/// A hook whose policies cannot all be asked has not passed.
+fn nobody() -> HookAnswer {
+    Err(Box::new(refuse::by_gate(aside::unasked())))
 }
 
 /// Like any refusal, but the connection ends with it.
@@ -153,13 +164,13 @@ fn farewell(refusal: &Refusal, incident: &str) -> UserMessage {
 
 impl<S> Session<S> {
     /// May the statement of this plan run?
-    pub(super) fn judge_plan(
+    pub(super) async fn judge_plan(
         &self,
         statement: &Arc<Statement>,
         permit: &Permit,
         values: &[BindValue],
         plan: PlanInput,
-    ) -> Result<Passed, Box<Refused>> {
+    ) -> HookAnswer {
         let set = self.worker.judge.borrow_mut().current();
         let asked = Asked {
             set: &set,
@@ -170,7 +181,7 @@ impl<S> Session<S> {
             values: Values::Known(values),
             opaque: self.worker.config.load().analysis.opaque,
         };
-        self.worker.judge_plan(&asked, permit, plan)
+        self.worker.judge_plan(&asked, permit, plan).await
     }
 }
 

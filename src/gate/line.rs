@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::aside;
 use super::expected::Run;
 use super::known::{Found, World};
 use super::refuse;
@@ -61,6 +62,8 @@ pub(super) enum Decided {
     Refuse(Box<Refused>),
     /// The values must be known first.
     NeedsValues,
+    /// A policy must be waited for first.
+    Later,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -186,6 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Decided::Permit(_) => {}
                 Decided::Refuse(refused) => return Decided::Refuse(refused),
                 Decided::NeedsValues => return Decided::Refuse(Box::new(values_hidden())),
+                Decided::Later => return Decided::Later,
             }
         }
         self.decide_one(set, analysis.problem.as_ref(), statement, values)
@@ -207,11 +211,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             values: values.map_or(Values::Unknown, Values::Known),
             opaque: self.worker.config.load().analysis.opaque,
         };
-        match self.worker.decide(&asked) {
-            Outcome::Permit(permit) => Decided::Permit(permit),
-            Outcome::Refuse(refused) => Decided::Refuse(Box::new(refused)),
-            Outcome::NeedsValues => Decided::NeedsValues,
-            Outcome::Respond(..) => Decided::Refuse(Box::new(refuse::by_gate(Refusal::gate(
+        let outcome = self.worker.decide(&asked, &self.awaited.brought());
+        match outcome {
+            Err(later) => match self.awaited.wait_for(later) {
+                true => Decided::Later,
+                false => Decided::Refuse(Box::new(refuse::by_gate(aside::unasked()))),
+            },
+            Ok(Outcome::Permit(permit)) => Decided::Permit(permit),
+            Ok(Outcome::Refuse(refused)) => Decided::Refuse(Box::new(refused)),
+            Ok(Outcome::NeedsValues) => Decided::NeedsValues,
+            Ok(Outcome::Respond(..)) => Decided::Refuse(Box::new(refuse::by_gate(Refusal::gate(
                 "respond",
                 sqlstate::NOT_SUPPORTED,
                 "a policy answers this statement itself, which this backend cannot relay yet",

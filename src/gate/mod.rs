@@ -8,7 +8,7 @@
 //!
 //! Which file holds what: from the client `client`, `query`, `extended`, `function`; from
 //! the server `server`, `complete`; around a statement `held`, `string`, `plan`,
-//! `own`, `refuse`; what is known `names`, `state`, `settings`, `known`, `permit`;
+//! `own`, `refuse`; what is known `names`, `state`, `settings`, `known`, `permit`, `aside`;
 //! links `begin`, `home`, `wait`, `lease`, `leave`, `prepared`, `source`; time `clock`,
 //! `overdue`; beside statements `hooks`, `cancel`, `signals`, `roster`, `brake`.
 //!
@@ -16,6 +16,7 @@
 //!
 //! Read [`session::Session::run`] first.
 
+mod aside;
 mod begin;
 pub mod brake;
 pub mod cancel;
@@ -71,7 +72,7 @@ use crate::backend::sqlite::Engine;
 use crate::config::{Config, ConsoleRole, Database, User};
 use crate::model::{Client, UserMessage};
 use crate::net::Ends;
-use crate::policy::{Asked, Judge, Outcome};
+use crate::policy::{Asked, Brought, Judge, Later, Outcome};
 use crate::safety::plan::PlanCache;
 use crate::safety::rate::Rates;
 use crate::sql::Analyses;
@@ -207,8 +208,9 @@ impl Worker {
 
 impl Worker {
     /// Stage two: may this statement run? Counts what it cost, and records what policies did wrong.
-    pub fn decide(&self, asked: &Asked<'_>) -> Outcome {
-        let outcome = self.judge.borrow_mut().decide(asked);
+    /// Later: with the answers that are waited for it is asked once more.
+    pub fn decide(&self, asked: &Asked<'_>, brought: &Brought) -> Result<Outcome, Later> {
+        let outcome = self.judge.borrow_mut().decide(asked, brought);
         self.after_calls(None);
         outcome
     }
@@ -340,7 +342,7 @@ where
         }
     };
     let facts = hooks::first_facts(&arrival, &behind);
-    let admission = match worker.admit(&arrival.client, &facts) {
+    let admission = match worker.admit(&arrival.client, &facts).await {
         Ok(admission) => admission,
         Err(message) => return turn_away(&mut arrival.stream, &message).await,
     };

@@ -14,6 +14,20 @@ use crate::model::{BindValue, Refusal, Statement, refusal::sqlstate};
 use crate::policy::{Permit, Refused};
 use crate::wire::postgres::message;
 
+/// Why there is no permit.
+pub(super) enum NoPermit {
+    /// The statement may not run.
+    Refused(Box<Refused>),
+    /// A policy must be waited for first.
+    Later,
+}
+
+impl From<Refused> for NoPermit {
+    fn from(refused: Refused) -> NoPermit {
+        NoPermit::Refused(Box::new(refused))
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// A permit with what it needs in the present world.
     pub(super) fn given(&self, statement: &Arc<Statement>, permit: Permit) -> Given {
@@ -30,7 +44,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         prepared: &Prepared,
         statement: &Arc<Statement>,
         values: Option<&[BindValue]>,
-    ) -> Result<Given, Box<Refused>> {
+    ) -> Result<Given, NoPermit> {
         let set = self.policies();
         if values.is_none()
             && statement.facts.handle.is_none()
@@ -50,7 +64,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
                 Ok(given)
             }
-            Decided::Refuse(refused) => Err(refused),
+            Decided::Refuse(refused) => Err(NoPermit::Refused(refused)),
+            Decided::Later => Err(NoPermit::Later),
             Decided::NeedsValues => {
                 *prepared.permit.borrow_mut() = None;
                 let refusal = Refusal::gate(
@@ -59,7 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     "the policies changed and now need the values of this statement",
                 )
                 .hint("Bind the statement again.");
-                Err(Box::new(refuse::by_gate(refusal)))
+                Err(refuse::by_gate(refusal).into())
             }
         }
     }
@@ -69,7 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         &self,
         portal: &Portal,
         statement: &Arc<Statement>,
-    ) -> Result<Result<Given, Box<Refused>>, Error> {
+    ) -> Result<Result<Given, NoPermit>, Error> {
         let rest = portal.values.as_deref().unwrap_or_default();
         let bind = message::Bind {
             portal: b"",
@@ -85,7 +100,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     *portal.permit.borrow_mut() = Some(given.clone());
                     Ok(given)
                 }
-                Decided::Refuse(refused) => Err(refused),
+                Decided::Refuse(refused) => Err(NoPermit::Refused(refused)),
+                Decided::Later => Err(NoPermit::Later),
                 Decided::NeedsValues => {
                     let refusal = Refusal::gate(
                         "values",
@@ -93,7 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         "the values of this statement cannot be judged",
                     )
                     .hint("Bind the statement again.");
-                    Err(Box::new(refuse::by_gate(refusal)))
+                    Err(refuse::by_gate(refusal).into())
                 }
             },
         )

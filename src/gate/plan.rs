@@ -84,7 +84,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let measures = Arc::new(plan::measures(&json));
                 if wanted {
                     let plan = hooks::plan_input(&measures, &json);
-                    if let Err(refused) = self.judge_plan(statement, permit, &values, plan) {
+                    let judged = self.judge_plan(statement, permit, &values, plan).await;
+                    if let Err(refused) = judged {
                         return Ok(Verified::Refused(refused.refusal));
                     }
                 }

@@ -56,8 +56,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 ..before
             };
         }
-        let Some((statements, needs)) = decided else {
-            return Ok(Took::Done);
+        let (statements, needs) = match decided {
+            Ok(allowed) => allowed,
+            Err(took) => return Ok(took),
         };
         let spent = (analyzed, self.worker.take_spent());
         // Before the rates: what is refused is not charged.
@@ -202,8 +203,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.fence |= self.moves_names(statement);
     }
 
-    /// Permits and needs of a whole string; none: it is refused.
-    pub(super) fn decide_string(&mut self, analysis: &Analysis) -> Option<Allowed> {
+    /// Permits and needs of a whole string, or what became of it: it is refused,
+    /// or policies are waited for.
+    fn decide_string(&mut self, analysis: &Analysis) -> Result<Allowed, Took> {
         self.decide_string_with(analysis, &[])
     }
 
@@ -212,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         &mut self,
         analysis: &Analysis,
         values: &[BindValue],
-    ) -> Option<Allowed> {
+    ) -> Result<Allowed, Took> {
         let set = self.policies();
         let mut list = Vec::with_capacity(analysis.statements.len());
         let mut needs = Vec::with_capacity(analysis.statements.len());
@@ -220,6 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let several = analysis.statements.len() > 1;
         let names = several.then(|| self.names.clone());
         let mut refusal = None;
+        let mut later = false;
         for statement in &analysis.statements {
             let refused = match self.decide(&set, analysis, statement, Some(values)) {
                 Decided::Permit(permit) => {
@@ -229,6 +232,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         self.note_handle(statement);
                     }
                     continue;
+                }
+                Decided::Later => {
+                    later = true;
+                    break;
                 }
                 Decided::Refuse(refused) => *refused,
                 Decided::NeedsValues => refuse::by_gate(Refusal::gate(
@@ -245,9 +252,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         if let Some((statement, refused)) = refusal {
             self.refuse_simple(&analysis.text, statement, &refused);
-            return None;
+            return Err(Took::Done);
         }
-        Some((list.into(), needs))
+        if later {
+            return Err(Took::Later);
+        }
+        Ok((list.into(), needs))
     }
 
     /// Whether names may mean something else, or text be read otherwise, behind this statement.

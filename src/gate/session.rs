@@ -12,6 +12,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::aside::Awaited;
 use super::cancel::{Cancel, Registration};
 use super::client::Job;
 use super::clock::{Overdue, Progress, Watch};
@@ -50,6 +51,8 @@ pub(super) enum Step {
     Acquire,
     /// Definitions went by, and the catalog has to be read first.
     Behind,
+    /// A policy judges beside the workers, and a message waits for it.
+    Later,
     /// The link could go, but something must be done on it first.
     Tidy,
     /// Nothing is expected from the server any more.
@@ -209,6 +212,8 @@ pub struct Session<S> {
     pub(super) own: super::own::Answer,
     pub(super) client_gone: bool,
     pub(super) draining: bool,
+    /// Policies that the message in front waits for.
+    pub(super) awaited: Awaited,
     /// The policies have changed since they were asked about this client.
     pub(super) outdated: bool,
     /// The last news that was heard.
@@ -246,6 +251,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Step::Overflow => Box::pin(self.stop_statement()).await?,
                 Step::Acquire => Box::pin(self.acquire()).await?,
                 Step::Behind => Box::pin(self.catch_up()).await,
+                Step::Later => Box::pin(self.be_told()).await?,
                 Step::Tidy => Box::pin(self.tidy()).await?,
                 Step::Settled => {}
                 Step::Overdue(kind) => Box::pin(self.on_overdue(kind)).await?,
@@ -253,17 +259,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Step::Drained if let Some(how) = self.presence.ending() => {
                     return Err(Error::Ended(how));
                 }
-                Step::Drained => self.stay(&mut admission)?,
+                Step::Drained => Box::pin(self.stay(&mut admission)).await?,
                 Step::Goodbye => return Ok(()),
             }
         }
     }
 
     /// The policies have changed and nothing is going on: may the client stay?
-    fn stay(&mut self, admission: &mut Admission) -> Result<(), Error> {
+    async fn stay(&mut self, admission: &mut Admission) -> Result<(), Error> {
         self.outdated = false;
         let worker = self.worker.clone();
-        match worker.readmit(admission, &self.client, &self.facts) {
+        match worker.readmit(admission, &self.client, &self.facts).await {
             Ok(()) => Ok(()),
             Err(message) => {
                 encode::error(&mut self.outbox, &message);
@@ -298,6 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 | Step::Drained
                 | Step::Acquire
                 | Step::Behind
+                | Step::Later
                 | Step::Tidy => {}
             }
         }

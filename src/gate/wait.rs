@@ -20,7 +20,7 @@ use crate::telemetry::{Outcome, Record, Timings};
 use crate::wire::postgres::encode;
 use crate::wire::postgres::frame::{self, client};
 
-/// Bytes a client may send ahead while it waits for a link.
+/// Bytes a client may send ahead while it waits for a link, or for a policy.
 const AHEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// query_canceled.
@@ -57,7 +57,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         let mut link = std::pin::pin!(link);
         loop {
-            let hears = !self.client_gone && self.inbox.len() < AHEAD_BYTES_MAX;
+            let hears = self.hears();
             tokio::select! {
                 biased;
                 how = presence.ended() => return Err(Error::Ended(how)),
@@ -81,8 +81,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
+    /// Whether there is room for more of what the client sends ahead.
+    pub(super) fn hears(&self) -> bool {
+        !self.client_gone && self.inbox.len() < AHEAD_BYTES_MAX
+    }
+
     /// The client sends more while it waits, or leaves.
-    fn hear(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    pub(super) fn hear(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         match self.read_client(cx) {
             Ok(false) => Poll::Pending,
             Ok(true) if self.client_gone => {

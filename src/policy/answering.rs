@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::aside::Brought;
 use super::ask::Judged;
 use super::fault::{Fault, FaultKind};
 use super::judge::{Asked, Judge};
@@ -42,10 +43,11 @@ impl Judge {
         asked: &Asked<'_>,
         view: &View<'_>,
         subject: &mut Option<Arc<Subject>>,
+        brought: &Brought,
     ) -> Given {
         let version = &member.version;
         if version.quarantine.holds() {
-            return self.faulted(member, quarantined(), view, asked, subject);
+            return self.faulted(member, quarantined(), view, asked, subject, brought);
         }
         let key = Key::new(version.id, view);
         if let Some(answer) = self.answers.get(&key, view) {
@@ -56,17 +58,13 @@ impl Judge {
                 fault: None,
             };
         }
-        let mut clean = key.is_kept() && !version.is_impure();
-        if let Some(marks) = self.answers.marks(&key) {
-            if marks.benched(Instant::now()) {
-                return self.faulted(member, benched(), view, asked, subject);
-            }
-            clean &= !marks.wants_warm();
-        }
+        let Some(clean) = self.called(version, &key) else {
+            return self.faulted(member, benched(), view, asked, subject, brought);
+        };
         let shared = subject
             .get_or_insert_with(|| Arc::new(Subject::of(view, asked.statement)))
             .clone();
-        match self.run(version, Hook::Judge, shared, clean) {
+        match self.run(version, Hook::Judge, shared, clean, brought) {
             Ok((judged, was_clean)) => {
                 let keep = was_clean && judged.reads.rememberable();
                 let answer = Arc::new(Answer { judged });
@@ -84,12 +82,27 @@ impl Judge {
                 }
             }
             Err(fault) => {
-                if let Some(marks) = self.answers.mark(&key) {
+                if fault.kind != FaultKind::Busy
+                    && let Some(marks) = self.answers.mark(&key)
+                {
                     marks.fault(Instant::now());
                 }
-                self.faulted(member, fault, view, asked, subject)
+                self.faulted(member, fault, view, asked, subject, brought)
             }
         }
+    }
+
+    /// Whether a policy whose answer is not remembered is called, and then whether
+    /// on a clean instance. None: the shape is refused without a call.
+    pub(super) fn called(&mut self, version: &Version, key: &Key<'_>) -> Option<bool> {
+        let mut clean = key.is_kept() && !version.is_impure();
+        if let Some(marks) = self.answers.marks(key) {
+            if marks.benched(Instant::now()) {
+                return None;
+            }
+            clean &= !marks.wants_warm();
+        }
+        Some(clean)
     }
 
     /// What counts instead of the answer of a policy that failed. Never remembered.
@@ -100,6 +113,7 @@ impl Judge {
         view: &View<'_>,
         asked: &Asked<'_>,
         subject: &mut Option<Arc<Subject>>,
+        brought: &Brought,
     ) -> Given {
         let version = &member.version;
         let place = Place {
@@ -114,7 +128,7 @@ impl Judge {
             let shared = subject
                 .get_or_insert_with(|| Arc::new(Subject::of(view, asked.statement)))
                 .clone();
-            if let Ok((judged, _)) = self.run(last, Hook::Judge, shared, false) {
+            if let Ok((judged, _)) = self.run(last, Hook::Judge, shared, false, brought) {
                 return Given {
                     answer: Arc::new(Answer { judged }),
                     remembered: false,
@@ -154,14 +168,21 @@ impl Judge {
         }
     }
 
-    /// Calls a policy. Says whether the instance was clean; it is dirty now.
+    /// Calls a policy, or takes the answer of one that was called elsewhere. Says
+    /// whether the instance was clean; it is dirty now.
     pub(super) fn run(
         &mut self,
         version: &Arc<Version>,
         hook: Hook,
         subject: Arc<Subject>,
         clean: bool,
+        brought: &Brought,
     ) -> Result<(Judged, bool), Fault> {
+        if version.aside.is_some() {
+            self.stats.calls += 1;
+            version.judged.fetch_add(1, Ordering::Relaxed);
+            return self.brought(version, hook, &subject, brought);
+        }
         let spare = if clean { self.spare(version) } else { None };
         let was_clean = spare.is_some();
         let mut instance = match spare {

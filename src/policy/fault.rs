@@ -19,6 +19,8 @@ pub enum FaultKind {
     Link,
     /// The shape faulted twice: refused for a while without a call.
     Benched,
+    /// It judges on threads of its own, and they had no time for this one.
+    Busy,
     /// The version failed too widely: it is not asked until it is released or replaced.
     Quarantined,
 }
@@ -35,6 +37,7 @@ impl FaultKind {
             FaultKind::Impure => "impure",
             FaultKind::Link => "link error",
             FaultKind::Benched => "faulted twice",
+            FaultKind::Busy => "busy",
             FaultKind::Quarantined => "quarantined",
         }
     }

@@ -7,6 +7,8 @@
 use std::sync::Arc;
 
 use super::answering::{fault_verdict, on_probation};
+use super::aside::{Brought, Later};
+use super::asking::ask_hook_aside;
 use super::chain::fold;
 use super::disguise;
 use super::fault::Fault;
@@ -31,6 +33,9 @@ pub struct Passed {
     pub faults: Vec<(Arc<str>, Fault)>,
 }
 
+/// What the policies behind a hook say together.
+pub type HookAnswer = Result<Passed, Box<Refused>>;
+
 impl Judge {
     /// Asks every policy that has an opinion on connections.
     pub fn judge_connection(
@@ -38,15 +43,16 @@ impl Judge {
         set: &Arc<PolicySet>,
         client: &Client,
         session: &SessionFacts,
-    ) -> Result<Passed, Box<Refused>> {
+        brought: &Brought,
+    ) -> Result<HookAnswer, Later> {
         let chain = self.chain_of(set, client);
-        let judges = |member: &&Arc<Member>| member.version.program.judges_connections();
+        let judges = |member: &&Arc<Member>| member.version.program().judges_connections();
         let members: Vec<&Arc<Member>> = chain.members.iter().filter(judges).collect();
         if members.is_empty() {
-            return Ok(Passed::default());
+            return Ok(Ok(Passed::default()));
         }
         let subject = Arc::new(Subject::connection(client.clone(), session.clone()));
-        self.ask_hook(&members, Hook::Connection, &subject)
+        self.ask_hook(&members, Hook::Connection, &subject, brought)
     }
 
     /// Whether a policy wants to see the plan before the statement of this permit runs.
@@ -59,8 +65,9 @@ impl Judge {
         &mut self,
         asked: &Asked<'_>,
         permit: &Permit,
-        plan: PlanInput,
-    ) -> Result<Passed, Box<Refused>> {
+        plan: &Arc<PlanInput>,
+        brought: &Brought,
+    ) -> Result<HookAnswer, Later> {
         let chain = self.chain_of(asked.set, asked.client);
         let wants = |member: &&Arc<Member>| {
             let name = member.version.name();
@@ -68,14 +75,14 @@ impl Judge {
         };
         let members: Vec<&Arc<Member>> = chain.members.iter().filter(wants).collect();
         let mut subject = Subject::of(&asked.view(), asked.statement);
-        subject.plan = Some(Arc::new(plan));
-        let mut answer = self.ask_hook(&members, Hook::Plan, &Arc::new(subject));
+        subject.plan = Some(plan.clone());
+        let mut answer = self.ask_hook(&members, Hook::Plan, &Arc::new(subject), brought)?;
         if let Err(refused) = &mut answer
             && let Some(hidden) = &mut refused.refusal.disguise
         {
             *hidden = disguise::again(asked.statement, hidden);
         }
-        answer
+        Ok(answer)
     }
 
     fn chain_of(&mut self, set: &Arc<PolicySet>, client: &Client) -> Arc<Chain> {
@@ -90,11 +97,16 @@ impl Judge {
         members: &[&Arc<Member>],
         hook: Hook,
         subject: &Arc<Subject>,
-    ) -> Result<Passed, Box<Refused>> {
+        brought: &Brought,
+    ) -> Result<HookAnswer, Later> {
+        let later = ask_hook_aside(members, hook, subject, brought);
+        if !later.is_empty() {
+            return Err(later);
+        }
         let (mut enforced, mut monitored) = (Vec::new(), Vec::new());
         let mut faults = Vec::new();
         for member in members {
-            let verdict = self.ask_member(member, hook, subject, &mut faults);
+            let verdict = self.ask_member(member, hook, subject, &mut faults, brought);
             if member.mode == Mode::Enforce {
                 enforced.push(verdict);
             } else {
@@ -104,7 +116,7 @@ impl Judge {
         let verdict = Arc::new(fold(&enforced));
         let monitored = fold(&monitored);
         let monitored = (monitored != Verdict::default()).then(|| Arc::new(monitored));
-        match &verdict.refusal {
+        Ok(match &verdict.refusal {
             None => Ok(Passed {
                 verdict,
                 monitored,
@@ -117,7 +129,7 @@ impl Judge {
                 faults,
                 remembered: false,
             })),
-        }
+        })
     }
 
     /// One policy's answer, or what counts instead of it.
@@ -127,9 +139,10 @@ impl Judge {
         hook: Hook,
         subject: &Arc<Subject>,
         faults: &mut Vec<(Arc<str>, Fault)>,
+        brought: &Brought,
     ) -> Verdict {
         let version = &member.version;
-        let fault = match self.ask_version(version, hook, subject) {
+        let fault = match self.ask_version(version, hook, subject, brought) {
             Ok(verdict) => return verdict,
             Err(fault) => fault,
         };
@@ -140,7 +153,7 @@ impl Judge {
         self.note_fault(member, &fault, place);
         let last_good = match (member.on_fault, &member.last_good) {
             (OnFault::LastGood, Some(last)) if on_probation(version) => {
-                self.ask_version(last, hook, subject).ok()
+                self.ask_version(last, hook, subject, brought).ok()
             }
             _ => None,
         };
@@ -160,8 +173,9 @@ impl Judge {
         version: &Arc<Version>,
         hook: Hook,
         subject: &Arc<Subject>,
+        brought: &Brought,
     ) -> Result<Verdict, Fault> {
-        let (judged, _) = self.run(version, hook, subject.clone(), false)?;
+        let (judged, _) = self.run(version, hook, subject.clone(), false, brought)?;
         answer(judged.verdict)
     }
 }

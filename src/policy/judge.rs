@@ -1,4 +1,5 @@
-//! Decide. One [`Judge`] per worker; nothing here waits.
+//! Decide. One [`Judge`] per worker; nothing here waits: what has to be waited for
+//! is handed out as [`Later`].
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -7,6 +8,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::answering::Given;
+use super::aside::{Brought, Later};
 use super::chain::fold;
 use super::disguise;
 use super::fault::Fault;
@@ -149,6 +151,12 @@ impl Judge {
         std::mem::take(&mut self.spent_ns)
     }
 
+    /// A decision took so long besides what was measured here.
+    pub fn add_spent(&mut self, spent: std::time::Duration) {
+        let spent = u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX);
+        self.spent_ns = self.spent_ns.saturating_add(spent);
+    }
+
     /// Counters of this worker.
     pub fn stats(&self) -> Stats {
         Stats {
@@ -158,10 +166,13 @@ impl Judge {
     }
 
     /// May this statement run, and under which conditions?
-    pub fn decide(&mut self, asked: &Asked<'_>) -> Outcome {
-        self.stats.decided += 1;
+    ///
+    /// A policy may judge beside the workers: then its answer is waited for and
+    /// comes back with the same question.
+    pub fn decide(&mut self, asked: &Asked<'_>, brought: &Brought) -> Result<Outcome, Later> {
         if let Some(refusal) = rules::refuse(asked) {
-            return Outcome::Refuse(Refused::gate(refusal));
+            self.stats.decided += 1;
+            return Ok(Outcome::Refuse(Refused::gate(refusal)));
         }
         self.forget_if_impure();
         let view = asked.view();
@@ -176,17 +187,25 @@ impl Judge {
         let key = Key::new(chain.id, &view);
         if let Some(decided) = self.chains.get(&key, &view) {
             let decided = decided.clone();
+            self.stats.decided += 1;
             self.stats.remembered += 1;
             self.check_sometimes(&decided, asked, &view);
             self.show_shadow(&decided, asked, &view);
-            return outcome(decided, asked, true);
+            return Ok(outcome(decided, asked, true));
         }
+        if chain.has_aside {
+            let later = self.ask_aside(chain, asked, &view, brought);
+            if !later.is_empty() {
+                return Err(later);
+            }
+        }
+        self.stats.decided += 1;
         let started = Instant::now();
-        let (decided, calls) = self.judge_chain(chain, asked, &view, &key);
+        let (decided, calls) = self.judge_chain(chain, asked, &view, &key, brought);
         let spent = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.spent_ns = self.spent_ns.saturating_add(spent);
         self.show_shadow(&decided, asked, &view);
-        outcome(decided, asked, !calls)
+        Ok(outcome(decided, asked, !calls))
     }
 
     /// Asks each policy; true when any had to be called.
@@ -196,11 +215,12 @@ impl Judge {
         asked: &Asked<'_>,
         view: &View<'_>,
         key: &Key<'_>,
+        brought: &Brought,
     ) -> (Arc<Decided>, bool) {
         let mut subject = None;
         let mut given = Vec::with_capacity(chain.members.len());
         for member in &chain.members {
-            given.push(self.answer(member, asked, view, &mut subject));
+            given.push(self.answer(member, asked, view, &mut subject, brought));
         }
         let calls = given.iter().any(|given| !given.remembered);
         let keep = given.iter().all(|given| given.keep);

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 
+use super::ask::Judged;
 use super::fault::{Fault, FaultKind};
 use super::memo::Answer;
 use super::subject::Subject;
@@ -46,6 +47,20 @@ impl Shared {
         let text = "failed on several statements of several sessions; it is not asked until it \
                     is released (`portcullis plugin quarantine release`) or replaced";
         self.fault(policy, Fault::new(FaultKind::Quarantined, text));
+    }
+
+    /// A verdict that was remembered, and the same question judged again.
+    pub(super) fn compare(&self, version: &Version, answer: &Answer, again: &Judged) {
+        let judged = &answer.judged;
+        let same = again.needs_values == judged.needs_values
+            && comparable(&again.verdict) == comparable(&judged.verdict);
+        if !same {
+            version.set_impure();
+            self.impurities.fetch_add(1, Ordering::SeqCst);
+            let text =
+                "answered the same question differently; its verdicts are no longer remembered";
+            self.fault(version.name(), Fault::new(FaultKind::Impure, text));
+        }
     }
 
     pub(super) fn take_faults(&self) -> Vec<(Arc<str>, Fault)> {
@@ -122,7 +137,7 @@ impl Drop for Keeper {
     }
 }
 
-fn work(jobs: &Receiver<Job>, shared: &Shared) {
+fn work(jobs: &Receiver<Job>, shared: &Arc<Shared>) {
     while let Ok(job) = jobs.recv() {
         match job {
             Job::Refill(version) => refill(&version, shared),
@@ -145,13 +160,17 @@ fn refill(version: &Weak<Version>, shared: &Shared) {
     }
 }
 
-fn check_again(check: &Check, shared: &Shared) {
+fn check_again(check: &Check, shared: &Arc<Shared>) {
     let subject = Arc::new(check.subject.clone());
     shared.checked.fetch_add(1, Ordering::Relaxed);
     let Some(version) = check.version.upgrade() else {
         return;
     };
     if version.is_impure() {
+        return;
+    }
+    if let Some(aside) = &version.aside {
+        aside.check(&version, subject, check.answer.clone(), shared.clone());
         return;
     }
     let spare = version.take_spare().0;
@@ -162,15 +181,7 @@ fn check_again(check: &Check, shared: &Shared) {
     let Ok(again) = instance.call(Hook::Judge, subject) else {
         return;
     };
-    let judged = &check.answer.judged;
-    let same = again.needs_values == judged.needs_values
-        && comparable(&again.verdict) == comparable(&judged.verdict);
-    if !same {
-        version.set_impure();
-        shared.impurities.fetch_add(1, Ordering::SeqCst);
-        let text = "answered the same question differently; its verdicts are no longer remembered";
-        shared.fault(version.name(), Fault::new(FaultKind::Impure, text));
-    }
+    shared.compare(&version, &check.answer, &again);
     drop(instance);
     refill(&Arc::downgrade(&version), shared);
 }

@@ -18,7 +18,7 @@ use super::live::Live;
 use super::loading::{Loaded, Loader};
 use super::observers::Observers;
 use super::set::{ChainIds, Member, PolicySet};
-use super::wasm::Engine;
+use super::wasm::Engines;
 use crate::config::{Config, PolicyConfig, Position};
 use crate::model::code::Outcome;
 use crate::model::{Effects, Kind};
@@ -63,7 +63,7 @@ pub struct ReloadReport {
 /// The policies of the gate: what judges now, and how that changes.
 #[derive(Debug)]
 pub struct Policies {
-    engine: Engine,
+    engines: Engines,
     keeper: Keeper,
     observers: Observers,
     ids: Arc<ChainIds>,
@@ -100,7 +100,7 @@ impl Policies {
     }
 
     fn with(config: &Config, live: Live) -> Result<Arc<Policies>, Vec<LoadError>> {
-        let engine = Engine::new(cache_folder(config).as_deref())
+        let engines = Engines::new(cache_folder(config).as_deref())
             .map_err(|message| vec![LoadError::general(message)])?;
         let keeper =
             Keeper::start().map_err(|error| vec![LoadError::general(error.to_string())])?;
@@ -109,7 +109,7 @@ impl Policies {
         let (ids, alive) = (Arc::new(ChainIds::default()), Arc::new(()));
         let empty = PolicySet::new(0, Vec::new(), ids.clone(), alive.clone());
         Ok(Arc::new(Policies {
-            engine,
+            engines,
             keeper,
             observers,
             ids,
@@ -139,7 +139,7 @@ impl Policies {
     /// The same for who holds the lock.
     pub(super) fn reload_alone(&self, config: &Config) -> Result<ReloadReport, Vec<LoadError>> {
         let (before, now) = (self.current(), SystemTime::now());
-        let mut loader = Loader::new(&self.engine, &before, &self.versions);
+        let mut loader = Loader::new(&self.engines, &before, &self.versions);
         let policies = self
             .live
             .overrides()
@@ -199,7 +199,7 @@ impl Policies {
         policy: &PolicyConfig,
     ) -> Result<(Member, Vec<u8>), Vec<LoadError>> {
         let before = self.current();
-        let mut loader = Loader::new(&self.engine, &before, &self.versions);
+        let mut loader = Loader::new(&self.engines, &before, &self.versions);
         let member = loader.member(policy, None)?;
         let bytes = loader.take_loaded().pop().map(|loaded| loaded.bytes);
         Ok((member, bytes.unwrap_or_default()))

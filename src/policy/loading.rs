@@ -17,8 +17,8 @@ use super::setup::Setup;
 use super::signature;
 use super::trial;
 use super::version::{Identity, Version};
-use super::wasm::{Engine, Issue, Limits, Program, StartError};
-use crate::config::{Mode, OnFault, Plugin, PolicyConfig, Position};
+use super::wasm::{Engines, Issue, Limits, Program, StartError};
+use crate::config::{Mode, OnFault, Plugin, PolicyConfig, Position, Runtime};
 use crate::model::pattern::PatternSet;
 
 /// Time all golden cases of one plugin may take together.
@@ -27,12 +27,15 @@ const CASES_BUDGET: Duration = Duration::from_secs(10);
 /// A component, compiled once however many policies use it.
 type Compiled = (Program, Arc<Manifest>);
 
+/// The same bytes are another program on another engine.
+type Known = ([u8; 32], Runtime);
+
 /// Loads the policies of one configuration.
 pub(super) struct Loader<'l> {
-    engine: &'l Engine,
+    engines: &'l Engines,
     before: &'l PolicySet,
     versions: &'l AtomicU64,
-    compiled: HashMap<[u8; 32], Compiled>,
+    compiled: HashMap<Known, Compiled>,
     loaded: Vec<Loaded>,
 }
 
@@ -46,12 +49,12 @@ pub(super) struct Loaded {
 
 impl<'l> Loader<'l> {
     pub(super) fn new(
-        engine: &'l Engine,
+        engines: &'l Engines,
         before: &'l PolicySet,
         versions: &'l AtomicU64,
     ) -> Loader<'l> {
         Loader {
-            engine,
+            engines,
             before,
             versions,
             compiled: HashMap::new(),
@@ -107,16 +110,17 @@ impl<'l> Loader<'l> {
             grants: policy.grants.clone(),
             limits: Limits {
                 budget: policy.budget,
-                ..Limits::DEFAULT
+                ..Limits::of(policy.runtime)
             },
+            runtime: policy.runtime,
         };
         let old = self
             .before
             .members()
             .iter()
-            .find(|old| old.version.identity.name == identity.name);
+            .find(|old| old.version.identity().name == identity.name);
         let (version, last_good) = match old {
-            Some(old) if old.version.identity == identity => {
+            Some(old) if *old.version.identity() == identity => {
                 (old.version.clone(), old.last_good.clone())
             }
             _ => {
@@ -180,9 +184,13 @@ impl<'l> Loader<'l> {
             }
         })?;
         let id = self.versions.fetch_add(1, Ordering::Relaxed);
-        Ok(Version::new(
-            id, identity, program, manifest, instance, registry,
-        ))
+        Version::new(id, identity, program, manifest, instance, registry).map_err(|why| {
+            vec![error(
+                policy,
+                format!("its threads do not start: {why}"),
+                "",
+            )]
+        })
     }
 
     /// Compiles, reads the manifest and runs the golden cases; once per component.
@@ -192,22 +200,22 @@ impl<'l> Loader<'l> {
         identity: &Identity,
         bytes: &[u8],
     ) -> Result<Compiled, Vec<LoadError>> {
-        if let Some(known) = self.compiled.get(&identity.hash) {
+        if let Some(known) = self.compiled.get(&(identity.hash, identity.runtime)) {
             return Ok(known.clone());
         }
-        let known = self
-            .before
-            .members()
-            .iter()
-            .find(|old| old.version.identity.hash == identity.hash);
+        let known = self.before.members().iter().find(|old| {
+            let old = old.version.identity();
+            (old.hash, old.runtime) == (identity.hash, identity.runtime)
+        });
         let compiled = match known {
             Some(known) => (
-                known.version.program.clone(),
+                known.version.program().clone(),
                 known.version.manifest.clone(),
             ),
             None => {
-                let program = self
-                    .engine
+                let engine = self.engines.of(identity.runtime);
+                let engine = engine.map_err(|why| vec![error(policy, why, "")])?;
+                let program = engine
                     .compile(bytes)
                     .map_err(|why| vec![error(policy, why.message, &why.hint)])?;
                 let manifest = Manifest::find(bytes).map_err(|why| {
@@ -226,7 +234,8 @@ impl<'l> Loader<'l> {
                 (program, manifest)
             }
         };
-        self.compiled.insert(identity.hash, compiled.clone());
+        self.compiled
+            .insert((identity.hash, identity.runtime), compiled.clone());
         Ok(compiled)
     }
 }

@@ -27,6 +27,10 @@ mod windows;
 #[cfg(feature = "gate")]
 mod answering;
 #[cfg(feature = "gate")]
+mod aside;
+#[cfg(feature = "gate")]
+mod asking;
+#[cfg(feature = "gate")]
 pub mod builtin;
 #[cfg(feature = "gate")]
 mod hooks;
@@ -76,7 +80,9 @@ pub use setup::{Registry, Setup};
 pub use subject::{PlanInput, Subject, Values, View};
 
 #[cfg(feature = "gate")]
-pub use hooks::Passed;
+pub use aside::{Brought, Later};
+#[cfg(feature = "gate")]
+pub use hooks::{HookAnswer, Passed};
 #[cfg(feature = "gate")]
 pub use judge::{Asked, Judge, Stats};
 #[cfg(feature = "gate")]

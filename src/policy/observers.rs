@@ -77,7 +77,7 @@ impl Observers {
     pub(super) fn follow(&self, members: &[Arc<Member>]) {
         let observing = members
             .iter()
-            .filter(|member| member.version.program.observes());
+            .filter(|member| member.version.program().observes());
         let list: Vec<Arc<Member>> = observing.cloned().collect();
         self.shared
             .wanted

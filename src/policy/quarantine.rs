@@ -43,8 +43,10 @@ struct State {
 impl Quarantine {
     /// Notes a fault; true when it is the one too many.
     pub(super) fn note(&self, fault: &Fault, place: Place, now: Instant) -> bool {
-        if matches!(fault.kind, FaultKind::Benched | FaultKind::Quarantined) {
-            // Nobody was asked.
+        let nobody = [FaultKind::Benched, FaultKind::Quarantined, FaultKind::Busy];
+        if nobody.contains(&fault.kind) {
+            // Nobody was asked. Who sends more than a policy can judge must not be
+            // able to have it sent home.
             return false;
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -74,6 +74,19 @@ pub(super) struct Chain {
     /// Same members in the same modes, same number: across sets too.
     pub(super) id: u64,
     pub(super) members: Vec<Arc<Member>>,
+    /// One of them judges beside the workers.
+    pub(super) has_aside: bool,
+}
+
+impl Chain {
+    fn new(id: u64, members: Vec<Arc<Member>>) -> Chain {
+        let has_aside = members.iter().any(|m| m.version.aside.is_some());
+        Chain {
+            id,
+            members,
+            has_aside,
+        }
+    }
 }
 
 /// What a chain's number stands for: each version, in its mode.
@@ -127,10 +140,7 @@ impl PolicySet {
         ids: Arc<ChainIds>,
         alive: Arc<()>,
     ) -> PolicySet {
-        let whole = Arc::new(Chain {
-            id: ids.id(&members),
-            members: members.clone(),
-        });
+        let whole = Arc::new(Chain::new(ids.id(&members), members.clone()));
         let scoped = members.iter().any(|member| !member.scope.is_everything());
         PolicySet {
             generation,
@@ -172,10 +182,7 @@ impl PolicySet {
         }
         let chosen = self.members.iter().zip(&holds).filter(|(_, holds)| **holds);
         let members: Vec<Arc<Member>> = chosen.map(|(member, _)| member.clone()).collect();
-        let chain = Arc::new(Chain {
-            id: self.ids.id(&members),
-            members,
-        });
+        let chain = Arc::new(Chain::new(self.ids.id(&members), members));
         chains.insert(holds, chain.clone());
         chain
     }

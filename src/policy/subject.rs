@@ -147,6 +147,38 @@ impl Subject {
         }
     }
 
+    /// Whether a policy that is asked about either is asked the same; the time
+    /// and the numbers that only count changes excepted.
+    #[cfg(feature = "gate")]
+    pub(super) fn asks_the_same(&self, other: &Subject) -> bool {
+        let Subject {
+            statement,
+            client,
+            session,
+            values,
+            now: _,
+            plan,
+            event,
+        } = self;
+        let counted = SessionFacts {
+            generation: session.generation,
+            ..other.session.clone()
+        };
+        let same_plan = match (plan, &other.plan) {
+            (Some(plan), Some(other)) => plan.measures == other.measures && plan.json == other.json,
+            (None, None) => true,
+            _ => false,
+        };
+        same_plan
+            && event.is_none()
+            && other.event.is_none()
+            && statement.text == other.statement.text
+            && is_like(&statement.class, &other.statement.class)
+            && *client == other.client
+            && *session == counted
+            && *values == other.values
+    }
+
     /// Borrows everything.
     pub fn view(&self) -> View<'_> {
         View {
@@ -160,6 +192,17 @@ impl Subject {
             now: Some(self.now),
         }
     }
+}
+
+/// Equal normalized text under one grammar means equal facts; the lexer's state
+/// is part of the session.
+#[cfg(feature = "gate")]
+fn is_like(class: &Arc<Class>, other: &Arc<Class>) -> bool {
+    let part = |class: &Class| (class.facts.kind, class.facts.traits, class.facts.effects);
+    Arc::ptr_eq(class, other)
+        || (class.normalized == other.normalized
+            && class.dialect == other.dialect
+            && part(class) == part(other))
 }
 
 fn no_statement() -> Arc<Statement> {

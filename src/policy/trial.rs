@@ -14,10 +14,14 @@ use super::manifest::Manifest;
 use super::read::Reads;
 use super::setup::Setup;
 use super::wasm::{Engine, Hook, Instance, Issue, Limits, Program, Refused, StartError};
+use crate::config::Runtime;
 use crate::model::Verdict;
 
-/// CPU time of a call in a trial: code that was never called is cold.
-pub(super) const CALL_BUDGET: Duration = Duration::from_millis(50);
+/// CPU time of a call in a trial, as a multiple of the ordinary one: code that
+/// was never called is cold.
+const PATIENCE: u32 = 25;
+/// And the most of it.
+const CALL_MAX: Duration = Duration::from_millis(500);
 
 /// A compiled component with what it says of itself.
 #[derive(Debug)]
@@ -38,21 +42,32 @@ pub struct Tried {
 }
 
 impl Trial {
-    /// Compiles a component; compiled code is kept in `cache`.
+    /// Compiles a component, on the engine it needs; compiled code is kept in `cache`.
     pub fn new(bytes: &[u8], cache: Option<&Path>) -> Result<Trial, Refused> {
-        let refused = |message: String| Refused {
+        let refused = |message: String, hint: &str| Refused {
             message,
-            hint: String::new(),
+            hint: hint.to_owned(),
+            interpreted: false,
         };
-        let program = Engine::new(cache).map_err(refused)?.compile(bytes)?;
-        let manifest = Manifest::find(bytes).map_err(|why| Refused {
-            message: format!("has a bad manifest: {why}"),
-            hint: "build it again".to_owned(),
-        })?;
+        let on = |runtime| {
+            let engine = Engine::new(runtime, cache).map_err(|why| refused(why, ""))?;
+            engine.compile(bytes)
+        };
+        let program = match on(Runtime::Ordinary) {
+            Err(why) if why.interpreted => on(Runtime::Interpreted)?,
+            other => other?,
+        };
+        let manifest = Manifest::find(bytes)
+            .map_err(|why| refused(format!("has a bad manifest: {why}"), "build it again"))?;
         Ok(Trial {
             program,
             manifest: manifest.unwrap_or_default(),
         })
+    }
+
+    /// Which engine it needs.
+    pub fn runtime(&self) -> Runtime {
+        self.program.runtime()
     }
 
     /// What the component says about itself; empty where it says nothing.
@@ -83,9 +98,10 @@ impl Trial {
 }
 
 fn start(program: &Program, name: &Arc<str>, settings: &str) -> Result<Instance, StartError> {
+    let usual = Limits::of(program.runtime());
     let limits = Limits {
-        budget: CALL_BUDGET,
-        ..Limits::DEFAULT
+        budget: (usual.budget * PATIENCE).min(CALL_MAX),
+        ..usual
     };
     let (instance, _) = program.start(name, settings, Setup::new(), limits)?;
     Ok(instance)

@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use super::aside::Aside;
 use super::fault::{Fault, FaultKind};
 use super::manifest::Manifest;
 use super::quarantine::Quarantine;
 use super::setup::{Registry, Setup};
 use super::wasm::{Instance, Limits, Program, StartError};
+use crate::config::Runtime;
 
 /// Clean instances kept ready.
 pub(super) const SPARES: usize = 8;
@@ -26,17 +28,26 @@ pub(super) struct Identity {
     pub(super) settings: Arc<str>,
     pub(super) grants: Vec<Arc<str>>,
     pub(super) limits: Limits,
+    pub(super) runtime: Runtime,
+}
+
+/// Everything an instance is made from.
+#[derive(Debug)]
+pub(super) struct Recipe {
+    pub(super) identity: Identity,
+    pub(super) program: Program,
+    registry: Arc<Registry>,
 }
 
 /// A configured policy.
 #[derive(Debug)]
 pub struct Version {
     pub(super) id: u64,
-    pub(super) identity: Identity,
-    pub(super) program: Program,
+    recipe: Arc<Recipe>,
+    /// Its own threads, when the workers do not call it.
+    pub(super) aside: Option<Aside>,
     pub(super) manifest: Arc<Manifest>,
     pub(super) since: Instant,
-    registry: Arc<Registry>,
     spares: Mutex<Vec<Instance>>,
     /// The instances of runs that are not remembered, by worker.
     warm: Mutex<HashMap<u64, Instance, rustc_hash::FxBuildHasher>>,
@@ -54,26 +65,45 @@ impl Version {
         manifest: Arc<Manifest>,
         first: Instance,
         registry: Arc<Registry>,
-    ) -> Version {
-        Version {
-            id,
+    ) -> std::io::Result<Version> {
+        let runtime = identity.runtime;
+        let recipe = Arc::new(Recipe {
             identity,
             program,
+            registry,
+        });
+        let (aside, spares) = match runtime {
+            Runtime::Ordinary => (None, vec![first]),
+            Runtime::Interpreted => (Some(Aside::start(&recipe, first)?), Vec::new()),
+        };
+        Ok(Version {
+            id,
+            recipe,
+            aside,
             manifest,
             since: Instant::now(),
-            registry,
-            spares: Mutex::new(vec![first]),
+            spares: Mutex::new(spares),
             warm: Mutex::default(),
             impure: AtomicBool::new(false),
             quarantine: Quarantine::default(),
             judged: AtomicU64::new(0),
             faulted: AtomicU64::new(0),
-        }
+        })
+    }
+
+    /// What makes it the same as another.
+    pub(super) fn identity(&self) -> &Identity {
+        &self.recipe.identity
+    }
+
+    /// Its code.
+    pub(super) fn program(&self) -> &Program {
+        &self.recipe.program
     }
 
     /// Name as configured.
     pub fn name(&self) -> &Arc<str> {
-        &self.identity.name
+        &self.identity().name
     }
 
     /// What the component says about itself.
@@ -84,7 +114,7 @@ impl Version {
     /// SHA-256 of the component, in hexadecimal.
     pub fn hash(&self) -> String {
         use std::fmt::Write;
-        self.identity
+        self.identity()
             .hash
             .iter()
             .fold(String::new(), |mut text, byte| {
@@ -125,7 +155,11 @@ impl Version {
 
     /// How many clean instances are missing.
     pub(super) fn missing(&self) -> usize {
-        SPARES.saturating_sub(lock(&self.spares).len())
+        match self.aside {
+            // Its threads keep their own.
+            Some(_) => 0,
+            None => SPARES.saturating_sub(lock(&self.spares).len()),
+        }
     }
 
     /// The worker's instance, out of its slot for the time of a call.
@@ -143,6 +177,13 @@ impl Version {
         lock(&self.warm).remove(&worker);
     }
 
+    /// Makes a clean instance.
+    pub(super) fn start(&self) -> Result<Instance, Fault> {
+        self.recipe.start()
+    }
+}
+
+impl Recipe {
     /// Makes a clean instance.
     pub(super) fn start(&self) -> Result<Instance, Fault> {
         let Identity {

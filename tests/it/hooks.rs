@@ -34,10 +34,16 @@ fn on_sqlite(component: &[u8], rules: &str) -> Gate {
     })
 }
 
-/// On SQLite always, on PostgreSQL where there is a server.
+/// On SQLite always, on PostgreSQL where there is a server; and once more with
+/// the policy on threads of its own.
 fn gates(component: &[u8], rules: &str) -> Vec<Gate> {
-    let mut gates = vec![on_sqlite(component, rules)];
-    gates.extend(on_postgres(component, rules));
+    let plugin = "plugin = \"./mine.wasm\"\n";
+    let aside = rules.replace(plugin, &format!("{plugin}runtime = \"interpreted\"\n"));
+    let mut gates = Vec::new();
+    for rules in [rules, &aside] {
+        gates.push(on_sqlite(component, rules));
+        gates.extend(on_postgres(component, rules));
+    }
     gates
 }
 

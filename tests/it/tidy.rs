@@ -363,6 +363,80 @@ fn metrics_are_documented() {
     );
 }
 
+/// Names through which Rust reads the machine it runs on.
+const MACHINE: &[&str] = &[
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::io",
+    "std::os",
+    "std::path",
+    "std::process",
+    "std::thread",
+    "std::time",
+    "tokio",
+    "tracing",
+    "rand::",
+    "SystemTime",
+    "Instant",
+    "println",
+];
+
+#[test]
+fn the_world_of_interpreted_policies_is_empty() {
+    let path = source::root().join("src/policy/wasm/wasi.rs");
+    let text = std::fs::read_to_string(path).expect("what stands in for WASI");
+    let code: Vec<&str> = text
+        .lines()
+        .filter(|l| !l.trim().starts_with("//"))
+        .collect();
+    let wrong = MACHINE
+        .iter()
+        .filter(|name| code.iter().any(|line| line.contains(**name)))
+        .map(|name| format!("src/policy/wasm/wasi.rs names {name}"));
+    complain(
+        wrong.collect(),
+        "what stands in for WASI reads nothing of the machine",
+    );
+}
+
+#[test]
+fn policies_run_without_wasi_threads_of_components_and_garbage_collection() {
+    let lock = std::fs::read_to_string(source::root().join("Cargo.lock")).expect("the lock");
+    let mut wrong = Vec::new();
+    for package in lock.split("[[package]]") {
+        let name = package
+            .lines()
+            .find_map(|line| line.strip_prefix("name = "));
+        let name = name.unwrap_or_default().trim_matches('"');
+        if name.starts_with("wasmtime-wasi") || name == "wasi-common" {
+            wrong.push(format!("{name} is a WASI with something behind it"));
+        }
+        // Whoever else depends on it could switch its features on.
+        let depends = package.lines().any(|line| line.trim() == "\"wasmtime\",");
+        if depends && name != "portcullis" {
+            wrong.push(format!("{name} depends on wasmtime"));
+        }
+    }
+    let manifest = std::fs::read_to_string(source::root().join("Cargo.toml")).expect("a manifest");
+    let line = manifest
+        .lines()
+        .find(|line| line.starts_with("wasmtime = "));
+    let line = line.expect("wasmtime is a dependency");
+    if !line.contains("default-features = false") {
+        wrong.push("wasmtime has its default features".to_owned());
+    }
+    for feature in ["async", "component-model-async", "gc", "threads", "debug"] {
+        if line.contains(&format!("\"{feature}\"")) {
+            wrong.push(format!("wasmtime has the feature {feature}"));
+        }
+    }
+    complain(
+        wrong,
+        "each would cost every call, or give policies a way out",
+    );
+}
+
 #[test]
 fn the_toolchain_file_lists_no_wasm_target() {
     let path = source::root().join("rust-toolchain.toml");

@@ -1,8 +1,10 @@
-//! What the driver tests run: packages of Debian where a program is missing, and
-//! drivers of Python and Node in a folder of the build directory.
+//! What the driver tests run, and what builds policies in other languages:
+//! packages of Debian where a program is missing, and packages of Python and
+//! Node in folders of the build directory.
 //!
-//! The versions are pinned in `tests/drivers/`. Nothing of it touches the
-//! system's Python or Node, and what is there is not installed again.
+//! The versions are pinned in `tests/drivers/` and `tests/languages/`. Nothing
+//! of it touches the system's Python or Node, and what is there is not installed
+//! again.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -27,15 +29,21 @@ const FILES: &[(&str, &str)] = &[
     ),
     ("libpostgresql-jdbc-java", "/usr/share/java/postgresql.jar"),
 ];
-/// What the folder is made from.
+/// Folders below the build directory, each made from the one of its name in `tests/`.
+const FOLDERS: &[&str] = &["drivers", "languages"];
+/// What a folder is made from.
 const PINS: &[&str] = &["requirements.txt", "package.json"];
 
 /// Installs what is missing.
 pub fn install() -> Result<(), String> {
     debian()?;
+    FOLDERS.iter().try_for_each(|name| fill(name))
+}
+
+fn fill(name: &str) -> Result<(), String> {
     let (pins, folder) = (
-        process::root().join("tests/drivers"),
-        process::target_dir().join("drivers"),
+        process::root().join("tests").join(name),
+        process::target_dir().join(name),
     );
     let mut wanted = String::new();
     for name in PINS {
@@ -43,7 +51,7 @@ pub fn install() -> Result<(), String> {
     }
     let stamp = folder.join("installed");
     if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
-        println!("drivers in {}", folder.display());
+        println!("{name} in {}", folder.display());
         return Ok(());
     }
     // A folder that was half made, or made for other versions, is made anew.

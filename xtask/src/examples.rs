@@ -1,12 +1,15 @@
-//! The example policies, as their readers use them: tested natively, built to a
-//! component, and loaded by the gate, which runs the golden cases once more.
+//! The example policies, as their readers use them: built to a component, and
+//! loaded by the gate, which runs the golden cases once more; those in Rust are
+//! tested natively first.
 //!
 //! They are no members of the workspace, so nothing else would notice that one
 //! of them does not compile any more.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use crate::languages::{self, Language};
 use crate::{policy, process};
 
 /// Tests all of them; the gate's own tests must have been compiled.
@@ -26,7 +29,69 @@ pub fn run() -> Result<(), String> {
             component.display().to_string()
         ));
     }
+    for (language, name) in [
+        (Language::Python { wasi: false }, "python"),
+        (Language::JavaScript, "javascript"),
+    ] {
+        let component = interpreted(language, name, &made)?;
+        rules.push_str(&format!(
+            "[[policy]]\nname = \"{name}\"\nplugin = {:?}\nruntime = \"interpreted\"\n\n",
+            component.display().to_string()
+        ));
+    }
     load(&made, &rules)
+}
+
+/// Builds and packages a policy that brings its interpreter, and prints what a
+/// verdict costs.
+fn interpreted(language: Language, name: &str, made: &Path) -> Result<PathBuf, String> {
+    let folder = process::root().join("examples/policies").join(name);
+    let component = made.join(format!("{name}.wasm"));
+    if !languages::is_there(language, &process::target_dir()) {
+        return Err(format!(
+            "there is nothing to build {name} with: run `cargo xtask setup`"
+        ));
+    }
+    let module = languages::build(
+        language,
+        &folder.join(language.source()),
+        &process::root().join("wit/policy.wit"),
+        &process::target_dir(),
+        name,
+    )
+    .map_err(|why| format!("{name}: {why}"))?;
+    let mut package = plugin()?;
+    package
+        .arg("package")
+        .arg(module)
+        .arg("--out")
+        .arg(&component);
+    process::run(package.arg("--manifest").arg(folder.join("policy.toml")))?;
+    process::run(plugin()?.arg("bench").arg(&component))?;
+    Ok(component)
+}
+
+/// `portcullis plugin`.
+fn plugin() -> Result<Command, String> {
+    let mut command = gate()?;
+    command.arg("plugin");
+    Ok(command)
+}
+
+/// The gate, with compiled code where the integration tests find it again.
+fn gate() -> Result<Command, String> {
+    let gate = process::target_dir().join("debug/portcullis");
+    if !gate.is_file() {
+        return Err(format!(
+            "{} is not there; run the part `compile` first",
+            gate.display()
+        ));
+    }
+    let caches = languages::caches(&process::target_dir());
+    let caches = caches.map_err(|error| format!("a folder for compiled code: {error}"))?;
+    let mut command = Command::new(gate);
+    command.env("XDG_CACHE_HOME", caches);
+    Ok(command)
 }
 
 fn folders() -> Result<Vec<PathBuf>, String> {
@@ -35,7 +100,7 @@ fn folders() -> Result<Vec<PathBuf>, String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(&folder).map_err(wrong)? {
         let path = entry.map_err(wrong)?.path();
-        // Those in other languages are built by the integration tests.
+        // Those in other languages are no crates.
         if path.join("Cargo.toml").is_file() {
             found.push(path);
         }
@@ -79,13 +144,5 @@ fn load(made: &Path, rules: &str) -> Result<(), String> {
          [[user]]\nname = \"app\"\nauth = \"trust\"\n\n{rules}"
     );
     fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
-    let gate = process::target_dir().join("debug/portcullis");
-    if !gate.is_file() {
-        return Err(format!(
-            "{} is not there; run the part `compile` first",
-            gate.display()
-        ));
-    }
-    let mut command = std::process::Command::new(gate);
-    process::run(command.arg("check").arg(file))
+    process::run(gate()?.arg("check").arg(file))
 }

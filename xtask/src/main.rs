@@ -8,6 +8,8 @@ mod docs;
 mod drivers;
 mod examples;
 mod fuzz;
+#[path = "../../tests/it/support/languages.rs"]
+mod languages;
 mod policy;
 #[path = "../../tests/it/support/postgres.rs"]
 mod postgres;

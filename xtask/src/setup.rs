@@ -1,7 +1,7 @@
 //! `cargo xtask setup`: installs what the build needs and nothing else.
 //!
 //! That is a WebAssembly standard library (see `portcullis_build::toolchain`)
-//! and the drivers that the tests run (`drivers`).
+//! and what the tests run: drivers, and tools of other languages (`drivers`).
 //! Idempotent: what is there is not touched. Works as root and, with sudo, as
 //! an ordinary user.
 
@@ -39,7 +39,7 @@ pub fn run(_arguments: &[String]) -> Result<(), String> {
 /// set-up; the tests that run them fail.
 fn drivers() {
     if let Err(why) = drivers::install() {
-        println!("the drivers that tests run could not all be installed: {why}");
+        println!("what tests run could not all be installed: {why}");
     }
 }
 

@@ -123,7 +123,7 @@ impl Judging {
         session: &SessionFacts,
     ) -> Outcome {
         let set = self.judge.current();
-        self.judge.decide(&Asked {
+        self.judge.decide_here(&Asked {
             set: &set,
             client,
             session,

@@ -157,7 +157,7 @@ fn one(plugin: &str, trial: &Trial, case: &Case, subject: Subject) -> Result<Mea
             })
         })
     };
-    let remembered = remembered(plugin, &settings, &subject)?;
+    let remembered = remembered(plugin, trial, &settings, &subject)?;
     let subject = Arc::new(subject);
     let mut warm = start()?;
     let warm = best(2_000, || {
@@ -188,6 +188,7 @@ fn one(plugin: &str, trial: &Trial, case: &Case, subject: Subject) -> Result<Mea
 /// The whole way through the memo, as the gate takes it, with this policy alone.
 fn remembered(
     plugin: &str,
+    trial: &Trial,
     settings: &str,
     subject: &Subject,
 ) -> Result<Option<Duration>, Diagnostic> {
@@ -202,6 +203,8 @@ fn remembered(
         policies: vec![PolicyConfig {
             plugin: source,
             settings: settings.into(),
+            runtime: trial.runtime(),
+            budget: trial.runtime().budget(),
             ..PolicyConfig::built_in("bench")
         }],
         ..Config::default()
@@ -213,7 +216,7 @@ fn remembered(
     let view = subject.view();
     let mut decide = || {
         let set = judge.current();
-        judge.decide(&Asked {
+        judge.decide_here(&Asked {
             set: &set,
             client: view.client,
             session: view.session,

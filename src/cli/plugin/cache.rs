@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// A folder below the user's cache; none where there is no home.
-pub(super) fn folder(name: &str) -> Option<PathBuf> {
+pub(in crate::cli) fn folder(name: &str) -> Option<PathBuf> {
     let absolute =
         |path: std::ffi::OsString| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
     let cache = std::env::var_os("XDG_CACHE_HOME").and_then(absolute);

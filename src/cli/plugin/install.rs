@@ -8,7 +8,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use crate::config::Diagnostic;
+use crate::config::{Diagnostic, Runtime};
 use crate::policy::trial::Trial;
 use crate::policy::wasm::COMPONENT_BYTES_MAX;
 
@@ -85,8 +85,12 @@ fn install(arguments: &Install) -> Result<String, Diagnostic> {
         true => file.display().to_string(),
         false => format!("./{}", file.display()),
     };
+    let runtime = match trial.runtime() {
+        Runtime::Ordinary => String::new(),
+        other => format!("  runtime = \"{}\"\n", other.name()),
+    };
     Ok(format!(
-        "{} {}\n  sha256 {hash}\n\nUse it:\n  [[policy]]\n  name = \"{name}\"\n  plugin = \"{written}\"\n",
+        "{} {}\n  sha256 {hash}\n\nUse it:\n  [[policy]]\n  name = \"{name}\"\n  plugin = \"{written}\"\n{runtime}",
         Paint::stdout().good("installed"),
         file.display(),
     ))

@@ -8,7 +8,7 @@
 mod ask;
 mod bench;
 mod build;
-mod cache;
+pub(super) mod cache;
 mod host;
 mod inspect;
 mod install;

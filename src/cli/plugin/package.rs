@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use portcullis_build::component;
 
-use crate::config::Diagnostic;
+use crate::config::{Diagnostic, Runtime};
 use crate::policy::Manifest;
 use crate::policy::trial::Trial;
 
@@ -15,9 +15,12 @@ use super::{build, cache, inspect, wit};
 /// Puts the manifest in and writes the component to `out`, or beside the manifest.
 pub(super) fn run(plugin: &Path, manifest: &Path, out: Option<&Path>) -> ExitCode {
     match package(plugin, manifest, out) {
-        Ok((out, size)) => {
+        Ok((out, size, runtime)) => {
             let packaged = Paint::stdout().good("packaged");
             say(&format!("{packaged} {} ({size} bytes)\n", out.display()));
+            if runtime == Runtime::Interpreted {
+                say("the policy needs `runtime = \"interpreted\"` in the configuration\n");
+            }
             ExitCode::SUCCESS
         }
         Err(problem) => {
@@ -31,7 +34,7 @@ fn package(
     plugin: &Path,
     manifest: &Path,
     out: Option<&Path>,
-) -> Result<(PathBuf, usize), Diagnostic> {
+) -> Result<(PathBuf, usize, Runtime), Diagnostic> {
     let wrong = |error: component::Error| Diagnostic::error(error.to_string());
     let bytes = binary(plugin, inspect::bytes(&plugin.display().to_string())?)?;
     let (name, json) = component::manifest(manifest).map_err(wrong)?;
@@ -44,12 +47,12 @@ fn package(
         }
         component::with_manifest(bytes, &json)
     };
-    check(&finished, &json)?;
+    let runtime = check(&finished, &json)?;
     let folder = manifest.parent().unwrap_or(Path::new("."));
     let out = build::target(folder, &name, out);
     build::replace(&out, &finished)
         .map_err(|error| Diagnostic::error(format!("{}: {error}", out.display())))?;
-    Ok((out, finished.len()))
+    Ok((out, finished.len(), runtime))
 }
 
 /// WebAssembly text becomes bytes; bytes stay what they are.
@@ -82,8 +85,9 @@ fn typed(mut module: Vec<u8>) -> Result<Vec<u8>, Diagnostic> {
     Ok(module)
 }
 
-/// What a gate would say at load, said now: imports, manifest, golden cases.
-fn check(bytes: &[u8], json: &str) -> Result<(), Diagnostic> {
+/// What a gate would say at load, said now: imports, manifest, golden cases. And
+/// which runtime it needs for that.
+fn check(bytes: &[u8], json: &str) -> Result<Runtime, Diagnostic> {
     let manifest = Manifest::parse(json.as_bytes())
         .map_err(|why| Diagnostic::error(format!("policy.toml {why}")))?;
     let (imports, _) = inspect::interfaces(bytes)
@@ -108,5 +112,5 @@ fn check(bytes: &[u8], json: &str) -> Result<(), Diagnostic> {
             Diagnostic::error(format!("golden case `{}` fails: {why}", case.title()))
         })?;
     }
-    Ok(())
+    Ok(trial.runtime())
 }

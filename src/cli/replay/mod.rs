@@ -23,8 +23,9 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::config::{self, Config, Diagnostic, Plugin, PolicyConfig};
+use crate::config::{self, Config, Diagnostic, Plugin, PolicyConfig, Runtime};
 use crate::model::{Client, Dialect, SessionFacts};
+use crate::policy::trial::Trial;
 use crate::sql::Lexer;
 
 use super::explain::{self, Circumstances};
@@ -152,9 +153,15 @@ fn candidate(replay: &Replay) -> Result<Config, Vec<Diagnostic>> {
             .map_err(|error| wrong(format!("--settings is no TOML: {}", error.message())))?;
         let path = std::path::absolute(plugin)
             .map_err(|error| wrong(format!("{}: {error}", plugin.display())))?;
+        // What is wrong with the file is said when it is loaded.
+        let bytes = std::fs::read(&path).unwrap_or_default();
+        let trial = Trial::new(&bytes, super::plugin::cache::folder("policies").as_deref());
+        let runtime = trial.map_or_else(|_| Runtime::default(), |trial| trial.runtime());
         config.policies.push(PolicyConfig {
             plugin: Plugin::File(path),
             settings: settings.to_string().into(),
+            runtime,
+            budget: runtime.budget(),
             ..PolicyConfig::built_in("candidate")
         });
     }

@@ -125,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
             }
             Plan::Own(own, permit) => {
-                let permit = self.still(permit, portal)?;
+                let permit = self.still(permit, portal).await?;
                 self.notices(&permit);
                 trace.permitted(&permit);
                 if let Some(statement) = &prepared.statement {
@@ -156,8 +156,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if portal.run.is_none() {
             let now = cleared.borrow().clone();
             let permit = match portal.permit.as_ref().or(now.permit.as_ref()) {
-                Some(permit) => self.still_cleared(permit, portal)?,
-                None => self.decide_with_values(portal)?,
+                Some(permit) => self.still_cleared(permit, portal).await?,
+                None => self.decide_with_values(portal).await?,
             };
             self.notices(&permit);
             let (values, bound) = (portal.decoded.clone(), portal.values.clone());

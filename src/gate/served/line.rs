@@ -143,7 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Stage two.
-    pub(super) fn decide(
+    pub(super) async fn decide(
         &self,
         set: &Arc<PolicySet>,
         problem: Option<&Problem>,
@@ -159,7 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             values: values.map_or(Values::Unknown, Values::Known),
             opaque: self.worker.config.load().analysis.opaque,
         };
-        match self.worker.decide(&asked) {
+        match self.worker.decide_waiting(&asked).await {
             Outcome::Permit(permit) => Ok(Decided::Permit(permit)),
             Outcome::Refuse(refused) => Err(Stop::Refused(Box::new(refused))),
             Outcome::Respond(responded) => Ok(Decided::Respond(responded)),
@@ -207,7 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         if let Some(wider) = widened(statement, &cleared.described.reach) {
             cleared.statement = Arc::new(wider);
-            match self.decide(set, None, &cleared.statement, values) {
+            match self.decide(set, None, &cleared.statement, values).await {
                 Ok(Decided::Permit(permit)) => cleared.permit = cleared.permit.map(|_| permit),
                 Ok(Decided::NeedsValues) => cleared.permit = None,
                 Ok(Decided::Respond(_)) => return Err(self.abandon(number, hidden_answer()).await),

@@ -62,7 +62,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let formats = bind.result_formats().map_err(Error::Client)?;
         let mut trace = self.trace(false, &prepared.whole, prepared.statement.as_ref());
         let whole = prepared.whole.clone();
-        match self.bind_values(prepared, values, formats, &mut trace) {
+        match self
+            .bind_values(prepared, values, formats, &mut trace)
+            .await
+        {
             Ok(portal) => {
                 trace.forget();
                 self.portals.insert(name, portal);
@@ -73,7 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    pub(super) fn bind_values(
+    pub(super) async fn bind_values(
         &mut self,
         prepared: Rc<Prepared>,
         values: Vec<message::Value>,
@@ -126,7 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         if portal.prepared.needs_values() {
             let started = Instant::now();
-            portal.permit = Some(self.decide_with_values(&portal)?);
+            portal.permit = Some(self.decide_with_values(&portal).await?);
             trace.timings.decide_ns = nanos(started);
         }
         Ok(portal)
@@ -134,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Decides with everything known: at Bind when the policies ask for it, at
     /// Execute when what was decided no longer holds.
-    pub(super) fn decide_with_values(&self, portal: &Portal) -> Result<Permit, Stop> {
+    pub(super) async fn decide_with_values(&self, portal: &Portal) -> Result<Permit, Stop> {
         let statement = match &portal.prepared.plan {
             Plan::Run(cleared) => cleared.borrow().statement.clone(),
             _ => match &portal.prepared.statement {
@@ -148,7 +151,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             },
         };
         let set = self.policies();
-        match self.decide(&set, None, &statement, Some(&portal.values))? {
+        match self
+            .decide(&set, None, &statement, Some(&portal.values))
+            .await?
+        {
             Decided::Permit(permit) => Ok(permit),
             Decided::Respond(_) => Err(Stop::failed(UserMessage::error(
                 "0A000",
@@ -159,17 +165,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// The permit of a statement carried out here, decided again when it no longer holds.
-    pub(super) fn still(&self, permit: &RefCell<Permit>, portal: &Portal) -> Result<Permit, Stop> {
-        let now = self.still_cleared(&permit.borrow(), portal)?;
+    pub(super) async fn still(
+        &self,
+        permit: &RefCell<Permit>,
+        portal: &Portal,
+    ) -> Result<Permit, Stop> {
+        let before = permit.borrow().clone();
+        let now = self.still_cleared(&before, portal).await?;
         permit.replace(now.clone());
         Ok(now)
     }
 
-    pub(super) fn still_cleared(&self, permit: &Permit, portal: &Portal) -> Result<Permit, Stop> {
+    pub(super) async fn still_cleared(
+        &self,
+        permit: &Permit,
+        portal: &Portal,
+    ) -> Result<Permit, Stop> {
         if permit.holds(&self.policies(), &self.facts, SystemTime::now()) {
             return Ok(permit.clone());
         }
-        self.decide_with_values(portal)
+        self.decide_with_values(portal).await
     }
 
     /// Closes a portal, if there is one.

@@ -149,7 +149,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let started = Instant::now();
         let set = self.policies();
-        let decided = self.decide(&set, analysis.problem.as_ref(), &statement, None);
+        let decided = self
+            .decide(&set, analysis.problem.as_ref(), &statement, None)
+            .await;
         trace.timings.decide_ns = nanos(started);
         let own = Own::read(&statement.text);
         let decided = match decided {

@@ -223,7 +223,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn stay(&mut self) -> Result<(), Error> {
         let answer = self
             .worker
-            .readmit(&mut self.admission, &self.client, &self.facts);
+            .readmit(&mut self.admission, &self.client, &self.facts)
+            .await;
         let Err(message) = answer else {
             return Ok(());
         };

@@ -45,7 +45,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut list = Vec::with_capacity(analysis.statements.len());
         for statement in &analysis.statements {
             let started = Instant::now();
-            match self.decide(&set, analysis.problem.as_ref(), statement, Some(&[])) {
+            let problem = analysis.problem.as_ref();
+            match self.decide(&set, problem, statement, Some(&[])).await {
                 Ok(decided) => list.push(Next {
                     statement: statement.clone(),
                     decided,

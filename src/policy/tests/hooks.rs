@@ -1,7 +1,7 @@
 //! The connection and plan hooks: who is asked, and what the answers are worth.
 
 use super::super::subject::PlanInput;
-use super::super::{Asked, Outcome, Passed, Refused, Values};
+use super::super::{Asked, Brought, Outcome, Passed, Refused, Values};
 use super::support::{Bench, House, client, full, judge, select};
 use crate::config::{Mode, OnFault, OpaqueMode};
 use crate::model::Measure;
@@ -11,10 +11,7 @@ const PASS: &str = "i32.const 0";
 const REFUSE: &str = "call $refuse";
 
 fn connects(bench: &mut Bench) -> Result<Passed, Box<Refused>> {
-    let set = bench.judge.current();
-    bench
-        .judge
-        .judge_connection(&set, &bench.client, &bench.session)
+    bench.connects()
 }
 
 fn connection(hook: &str) -> Vec<u8> {
@@ -130,7 +127,10 @@ fn plan(house: &House, cost: f64) -> Result<Passed, Box<Refused>> {
         measures: vec![(Measure::TotalCost, cost)],
         json: "{}".into(),
     };
-    bench.judge.judge_plan(&asked, &permit, plan)
+    bench
+        .judge
+        .judge_plan(&asked, &permit, &plan.into(), &Brought::default())
+        .expect("nobody is waited for")
 }
 
 const WANTS: &str = "call $want_plan i32.const 0";

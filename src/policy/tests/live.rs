@@ -19,7 +19,7 @@ fn change() -> Change {
 /// Asks as a session whose client this is.
 fn ask_as(bench: &mut Bench, client: &Client, statement: &Arc<Statement>) -> Outcome {
     let set = bench.judge.current();
-    bench.judge.decide(&Asked {
+    bench.judge.decide_here(&Asked {
         set: &set,
         client,
         session: &bench.session,

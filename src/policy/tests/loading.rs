@@ -289,11 +289,7 @@ fn golden_cases_ask_the_hooks() {
     let house = House::of(&with_manifest(component, manifest));
     let policies = Policies::load(&house.config).unwrap();
     let mut bench = Bench::new(policies);
-    let set = bench.judge.current();
-    let refused = bench
-        .judge
-        .judge_connection(&set, &bench.client, &bench.session)
-        .unwrap_err();
+    let refused = bench.connects().unwrap_err();
     assert_eq!(refused.refusal.constraint(), "p/no");
 }
 

@@ -1,5 +1,6 @@
 //! Policies written as WebAssembly text, judged through the real engine.
 
+mod aside;
 #[cfg(feature = "embedded-policies")]
 mod defaults;
 mod faults;
@@ -11,3 +12,4 @@ mod observing;
 mod registry;
 mod remembering;
 mod support;
+mod wasi;

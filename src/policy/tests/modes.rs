@@ -1,7 +1,9 @@
 //! Modes, scopes, and the gate's own rules.
 
+use std::sync::Arc;
+
 use super::super::subject::PlanInput;
-use super::super::{Asked, Outcome, Values};
+use super::super::{Asked, Brought, Outcome, Values};
 use super::support::{House, client, full, judge, remembered, select, statement, verdict};
 use crate::config::{Mode, OpaqueMode};
 use crate::model::code::{Access, Kind, Traits, Via};
@@ -73,7 +75,7 @@ fn the_gate_refuses_what_cannot_be_read_before_any_policy() {
         values: Values::Unknown,
         opaque: OpaqueMode::Judge,
     };
-    let Outcome::Refuse(refused) = bench.judge.decide(&asked) else {
+    let Outcome::Refuse(refused) = bench.judge.decide_here(&asked) else {
         panic!("unreadable")
     };
     assert_eq!(
@@ -117,7 +119,7 @@ fn opaque_statements_are_refused_unless_harmless_or_judged() {
             opaque,
         };
         assert_eq!(
-            verdict(&bench.judge.decide(&asked)),
+            verdict(&bench.judge.decide_here(&asked)),
             expected,
             "{traits:?} {opaque:?}"
         );
@@ -183,14 +185,15 @@ fn the_plan_is_handed_to_the_policy_that_wanted_it() {
         measures: vec![(Measure::TotalCost, cost)],
         json: "{}".into(),
     };
-    assert!(
-        bench.judge.judge_plan(&asked, &permit, plan(10.0)).is_ok(),
-        "q did not ask for it"
-    );
-    let refused = bench
-        .judge
-        .judge_plan(&asked, &permit, plan(1000.0))
-        .unwrap_err();
+    let mut judge = |cost| {
+        let plan = Arc::new(plan(cost));
+        let answer = bench
+            .judge
+            .judge_plan(&asked, &permit, &plan, &Brought::default());
+        answer.expect("nobody is waited for")
+    };
+    assert!(judge(10.0).is_ok(), "q did not ask for it");
+    let refused = judge(1000.0).unwrap_err();
     assert_eq!(refused.refusal.constraint(), "p/no");
     let again = bench.ask(&text);
     assert!(remembered(&again), "the wish for a plan is remembered");

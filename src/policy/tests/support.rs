@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::super::subject::Values;
 use super::super::version::SPARES;
-use super::super::{Asked, Judge, LoadError, Outcome, Policies};
-use crate::config::{Config, LogConfig, Mode, OnFault, OpaqueMode, Plugin, PolicyConfig};
+use super::super::{Asked, Brought, HookAnswer, Judge, LoadError, Outcome, Policies};
+use crate::config::{Config, LogConfig, Mode, OnFault, OpaqueMode, Plugin, PolicyConfig, Runtime};
 use crate::model::code::{Access, Effects, Kind, Traits, Via};
 use crate::model::facts::{Class, Facts, Relation, Statement};
 use crate::model::{Client, Dialect, SessionFacts};
@@ -98,6 +98,11 @@ pub(super) fn encode(core: &[u8], wit: &str, world: &str) -> Vec<u8> {
 
 /// The core module alone.
 pub(super) fn core(extra: &str, configure: &str, body: &str) -> Vec<u8> {
+    core_importing("", extra, configure, body)
+}
+
+/// The core module alone, with imports beyond the interface.
+pub(super) fn core_importing(more: &str, extra: &str, configure: &str, body: &str) -> Vec<u8> {
     let used = |name: &str| {
         [extra, configure, body]
             .iter()
@@ -114,6 +119,7 @@ pub(super) fn core(extra: &str, configure: &str, body: &str) -> Vec<u8> {
     let text = format!(
         r#"(module
         {imports}
+        {more}
         (memory (export "memory") 1)
         (global $next (mut i32) (i32.const 8192))
         (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
@@ -176,6 +182,13 @@ impl House {
         house
     }
 
+    /// The same for a component that judges beside the workers.
+    pub(super) fn aside(component: &[u8]) -> House {
+        let mut house = House::of(component);
+        house.config.policies[0].runtime = Runtime::Interpreted;
+        house
+    }
+
     pub(super) fn add(&mut self, name: &str, component: &[u8]) -> &mut PolicyConfig {
         let path = self.replace(name, component);
         self.config.policies.push(PolicyConfig {
@@ -185,6 +198,7 @@ impl House {
             positions: Arc::default(),
             mode: Mode::Enforce,
             on_fault: OnFault::Refuse,
+            runtime: Runtime::Ordinary,
             budget: Duration::from_millis(20),
             grants: Vec::new(),
             databases: Vec::new(),
@@ -251,7 +265,7 @@ impl Bench {
 
     pub(super) fn ask_with(&mut self, statement: &Arc<Statement>, values: Values<'_>) -> Outcome {
         let set = self.judge.current();
-        self.judge.decide(&Asked {
+        self.judge.decide_here(&Asked {
             set: &set,
             client: &self.client,
             session: &self.session,
@@ -260,6 +274,21 @@ impl Bench {
             values,
             opaque: OpaqueMode::Refuse,
         })
+    }
+
+    /// May this client connect?
+    pub(super) fn connects(&mut self) -> HookAnswer {
+        let set = self.judge.current();
+        let mut brought = Brought::default();
+        loop {
+            match self
+                .judge
+                .judge_connection(&set, &self.client, &self.session, &brought)
+            {
+                Ok(answer) => return answer,
+                Err(later) => later.wait_here(&mut brought),
+            }
+        }
     }
 
     /// Waits until there is a clean instance.

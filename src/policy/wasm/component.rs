@@ -3,11 +3,11 @@
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
+use super::bounds::COMPONENT_BYTES_MAX;
 use super::engine::Engine;
 use super::state::State;
-
-/// Largest component; the largest default policy is a hundredth of it.
-pub const COMPONENT_BYTES_MAX: usize = 8 * 1024 * 1024;
+use super::wasi;
+use crate::config::Runtime;
 
 /// Name space of the policy interface.
 const PACKAGE: &str = "portcullis:policy/";
@@ -19,6 +19,8 @@ pub struct Refused {
     pub message: String,
     /// What to do.
     pub hint: String,
+    /// The other engine may take it.
+    pub interpreted: bool,
 }
 
 /// A compiled and linked component.
@@ -46,6 +48,11 @@ impl std::fmt::Debug for Program {
 }
 
 impl Program {
+    /// Which engine runs it.
+    pub fn runtime(&self) -> Runtime {
+        self.engine.runtime
+    }
+
     /// Whether it wants to be asked about connections.
     pub fn judges_connections(&self) -> bool {
         self.exports.connection.is_some()
@@ -55,9 +62,7 @@ impl Program {
     pub fn judges_plans(&self) -> bool {
         self.exports.plan.is_some()
     }
-}
 
-impl Program {
     /// Whether it wants to be told what became of statements.
     pub fn observes(&self) -> bool {
         self.exports.observe.is_some()
@@ -67,7 +72,7 @@ impl Program {
 impl Engine {
     /// Checks, compiles and links. Takes tens of milliseconds: never on a worker.
     pub fn compile(&self, bytes: &[u8]) -> Result<Program, Refused> {
-        check_bytes(bytes)?;
+        self.check_bytes(bytes)?;
         let component = Component::from_binary(&self.engine, bytes).map_err(|error| {
             refused(
                 format!("not a valid component: {error:#}"),
@@ -75,7 +80,15 @@ impl Engine {
             )
         })?;
         self.check_imports(&component)?;
-        let pre = self.linker.instantiate_pre(&component).map_err(|error| {
+        let linked = match self.bounds.wasi {
+            false => self.linker.instantiate_pre(&component),
+            true => {
+                let mut linker = (*self.linker).clone();
+                wasi::provide(&mut linker, &self.engine, &component)
+                    .and_then(|()| linker.instantiate_pre(&component))
+            }
+        };
+        let pre = linked.map_err(|error| {
             refused(
                 format!("does not fit the policy interface: {error:#}"),
                 "build it against this version's wit/policy.wit",
@@ -113,11 +126,11 @@ impl Engine {
     fn check_imports(&self, component: &Component) -> Result<(), Refused> {
         let known = KNOWN;
         for (name, item) in component.component_type().imports(&self.engine) {
+            if self.bounds.wasi && wasi::interface(name).is_some() {
+                continue;
+            }
             let Some(rest) = name.strip_prefix(PACKAGE) else {
-                return Err(refused(
-                    format!("imports `{name}`, which ordinary policies do not get"),
-                    "a policy sees nothing but the policy interface; build it for wasm32-unknown-unknown",
-                ));
+                return Err(self.refuse_import(name));
             };
             let (interface, version) = rest.split_once('@').unwrap_or((rest, "0.1.0"));
             if !version.starts_with("0.1.") {
@@ -150,7 +163,66 @@ impl Engine {
         }
         Ok(())
     }
+
+    fn refuse_import(&self, name: &str) -> Refused {
+        if self.bounds.wasi {
+            return refused(
+                format!("imports `{name}`, which no policy gets"),
+                "a policy sees the policy interface, and WASI 0.2 with nothing behind it",
+            );
+        }
+        let refused = refused(
+            format!("imports `{name}`, which ordinary policies do not get"),
+            "a policy sees nothing but the policy interface; build it for wasm32-unknown-unknown",
+        );
+        match wasi::interface(name) {
+            None => refused,
+            Some(_) => Refused {
+                hint: format!(
+                    "{}, or, if its language cannot do without WASI, {INTERPRETED}",
+                    refused.hint
+                ),
+                interpreted: true,
+                ..refused
+            },
+        }
+    }
+
+    fn check_bytes(&self, bytes: &[u8]) -> Result<(), Refused> {
+        let most = self.bounds.component;
+        if bytes.len() > most {
+            let size = bytes.len() / 1024;
+            let interpreted = most < COMPONENT_BYTES_MAX && bytes.len() <= COMPONENT_BYTES_MAX;
+            let hint = "strip debug information, or split the policy";
+            return Err(Refused {
+                message: format!("is {size} kB; a component may have {} kB", most / 1024),
+                hint: match interpreted {
+                    true => format!("{hint}; if it brings an interpreter, {INTERPRETED}"),
+                    false => hint.to_owned(),
+                },
+                interpreted,
+            });
+        }
+        match (bytes.get(..4), bytes.get(4..8)) {
+            (Some(b"\0asm"), Some([0x0d, 0, 1, 0])) => Ok(()),
+            (Some(b"\0asm"), Some([1, 0, 0, 0])) => Err(refused(
+                "is a core WebAssembly module, not a component",
+                "`portcullis plugin build` makes components",
+            )),
+            (Some(b"\x7fELF"), _) => Err(refused(
+                "is machine code; precompiled policies are never loaded",
+                "give the component's .wasm file",
+            )),
+            _ => Err(refused(
+                "is not WebAssembly",
+                "give a component's .wasm file",
+            )),
+        }
+    }
 }
+
+/// What to do with a component that does not fit the ordinary engine.
+const INTERPRETED: &str = "set `runtime = \"interpreted\"` at the policy";
 
 /// Every function this host provides; a test compares it with `wit/policy.wit`.
 pub(in super::super) const KNOWN: &[(&str, &str)] = &[
@@ -192,37 +264,10 @@ fn newer(version: &str) -> String {
     }
 }
 
-fn check_bytes(bytes: &[u8]) -> Result<(), Refused> {
-    if bytes.len() > COMPONENT_BYTES_MAX {
-        let size = bytes.len() / 1024;
-        return Err(refused(
-            format!(
-                "is {size} kB; a component may have {} kB",
-                COMPONENT_BYTES_MAX / 1024
-            ),
-            "strip debug information, or split the policy",
-        ));
-    }
-    match (bytes.get(..4), bytes.get(4..8)) {
-        (Some(b"\0asm"), Some([0x0d, 0, 1, 0])) => Ok(()),
-        (Some(b"\0asm"), Some([1, 0, 0, 0])) => Err(refused(
-            "is a core WebAssembly module, not a component",
-            "`portcullis plugin build` makes components",
-        )),
-        (Some(b"\x7fELF"), _) => Err(refused(
-            "is machine code; precompiled policies are never loaded",
-            "give the component's .wasm file",
-        )),
-        _ => Err(refused(
-            "is not WebAssembly",
-            "give a component's .wasm file",
-        )),
-    }
-}
-
 fn refused(message: impl Into<String>, hint: &str) -> Refused {
     Refused {
         message: message.into(),
         hint: hint.to_owned(),
+        interpreted: false,
     }
 }

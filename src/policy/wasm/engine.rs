@@ -1,29 +1,34 @@
-//! One engine for all policies: how code is compiled and interrupted.
+//! The engines: how code is compiled and interrupted.
+//!
+//! There are two, because a policy that brings an interpreter of its language
+//! needs ten times the room of an ordinary one and may import WASI. What the
+//! ordinary one allows stays small for everybody else.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Cache, CacheConfig, Config};
 
 use super::bindings::Imports;
+use super::bounds::Bounds;
 use super::state::State;
 use super::ticker::Ticker;
+use crate::config::Runtime;
 
-/// Stack of a guest in bytes; the worker's own stack must hold it.
-const STACK_MAX: usize = 256 * 1024;
-
-/// Compiles components and keeps their clock. Built once by the composition root.
+/// Compiles components and keeps their clock.
 #[derive(Clone)]
 pub struct Engine {
     pub(super) engine: wasmtime::Engine,
     pub(super) linker: Arc<Linker<State>>,
     pub(super) ticker: Arc<Ticker>,
+    pub(super) runtime: Runtime,
+    pub(super) bounds: &'static Bounds,
 }
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Engine")
+        write!(f, "Engine({})", self.runtime.name())
     }
 }
 
@@ -32,12 +37,13 @@ impl Engine {
     ///
     /// What is loaded from the cache is machine code: the folder is made for
     /// this user alone, and one that others can write to is not used.
-    pub fn new(cache: Option<&Path>) -> Result<Engine, String> {
+    pub fn new(runtime: Runtime, cache: Option<&Path>) -> Result<Engine, String> {
+        let bounds = Bounds::of(runtime);
         let mut config = Config::new();
         // Calls are synchronous; support for concurrent ones makes each cost three times as much.
         config.concurrency_support(false);
         config.epoch_interruption(true);
-        config.max_wasm_stack(STACK_MAX);
+        config.max_wasm_stack(bounds.stack);
         config.wasm_component_model(true);
         if let Some(folder) = cache.and_then(private_folder) {
             let mut settings = CacheConfig::new();
@@ -55,7 +61,45 @@ impl Engine {
             engine,
             linker: Arc::new(linker),
             ticker: Arc::new(ticker),
+            runtime,
+            bounds,
         })
+    }
+}
+
+/// Both engines. Built once by the composition root.
+#[derive(Debug)]
+pub struct Engines {
+    ordinary: Engine,
+    /// Most gates never need it.
+    interpreted: Mutex<Option<Engine>>,
+    cache: Option<PathBuf>,
+}
+
+impl Engines {
+    /// Builds the ordinary one; the other is built when it is first asked for.
+    pub fn new(cache: Option<&Path>) -> Result<Engines, String> {
+        Ok(Engines {
+            ordinary: Engine::new(Runtime::Ordinary, cache)?,
+            interpreted: Mutex::default(),
+            cache: cache.map(Path::to_path_buf),
+        })
+    }
+
+    /// The engine of this runtime.
+    pub fn of(&self, runtime: Runtime) -> Result<Engine, String> {
+        if runtime == Runtime::Ordinary {
+            return Ok(self.ordinary.clone());
+        }
+        let mut interpreted = self
+            .interpreted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = &*interpreted {
+            return Ok(engine.clone());
+        }
+        let engine = Engine::new(runtime, self.cache.as_deref())?;
+        Ok(interpreted.insert(engine).clone())
     }
 }
 

@@ -11,9 +11,11 @@ use super::super::fault::{Fault, FaultKind};
 use super::super::setup::{Registry, Setup};
 use super::super::subject::Subject;
 use super::bindings::{Decision, Issue as WitIssue};
+use super::bounds::Bounds;
 use super::component::Program;
 use super::state::State;
 use super::ticker::Ticker;
+use crate::config::Runtime;
 
 /// Bytes a guest may make the host copy in one call.
 const HOSTCALL_FUEL: usize = 256 * 1024;
@@ -21,24 +23,26 @@ const HOSTCALL_FUEL: usize = 256 * 1024;
 /// The same for `configure`, which hands over every pattern of its settings.
 const CONFIGURE_FUEL: usize = 8 * 1024 * 1024;
 
-/// `configure` parses settings and may do so slowly.
-const CONFIGURE_BUDGET: Duration = Duration::from_millis(500);
+/// Handles a guest may have: to what stands in for WASI, there are no others.
+const HANDLES_MAX: usize = 10_000;
 
 /// Bounds of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// CPU time of one call.
     pub budget: Duration,
-    /// Bytes of linear memory.
+    /// Bytes of linear memory, all of them together.
     pub memory: usize,
 }
 
 impl Limits {
-    /// 2 ms and 16 MiB.
-    pub const DEFAULT: Limits = Limits {
-        budget: Duration::from_millis(2),
-        memory: 16 * 1024 * 1024,
-    };
+    /// What an engine gives where nobody says otherwise.
+    pub fn of(runtime: Runtime) -> Limits {
+        Limits {
+            budget: runtime.budget(),
+            memory: Bounds::of(runtime).memory,
+        }
+    }
 }
 
 /// A problem with a setting, as `configure` reported it.
@@ -103,12 +107,16 @@ impl Program {
         setup: Setup,
         limits: Limits,
     ) -> Result<(Instance, Arc<Registry>), StartError> {
-        let mut store = Store::new(&self.engine.engine, State::new(limits.memory));
+        let mut store = Store::new(
+            &self.engine.engine,
+            State::new(limits.memory, self.engine.bounds),
+        );
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(CONFIGURE_FUEL);
+        store.set_max_component_handles(HANDLES_MAX);
         store.epoch_deadline_callback(|mut context| context.data_mut().meter.expired());
         let running = self.engine.ticker.running();
-        arm(&mut store, CONFIGURE_BUDGET);
+        arm(&mut store, self.engine.bounds.configure);
         store.data_mut().setup = Some(setup);
         let result = self.configure(&mut store, settings);
         drop(running);

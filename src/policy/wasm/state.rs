@@ -8,12 +8,10 @@ use wasmtime::{ResourceLimiter, UpdateDeadline};
 use super::super::ask::Ask;
 use super::super::fault::{Fault, FaultKind};
 use super::super::setup::Setup;
+use super::bounds::Bounds;
 
 /// Wall-clock bound of one call, however little CPU time it got.
 const WALL_MAX: Duration = Duration::from_secs(1);
-
-/// Table entries a guest may have.
-const TABLE_MAX: usize = 10_000;
 
 /// Data of one store.
 pub(super) struct State {
@@ -28,13 +26,16 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(memory_max: usize) -> State {
+    pub(super) fn new(memory_max: usize, bounds: &'static Bounds) -> State {
         State {
             setup: None,
             ask: None,
             setup_logs: Vec::new(),
             limiter: Limiter {
                 memory_max,
+                memory: 0,
+                table: 0,
+                bounds,
                 denied: false,
             },
             meter: Meter {
@@ -63,42 +64,56 @@ impl State {
 #[derive(Debug)]
 pub(super) struct Limiter {
     memory_max: usize,
+    /// Bytes of all memories, and entries of all tables, as they are now.
+    memory: usize,
+    table: usize,
+    bounds: &'static Bounds,
     pub(super) denied: bool,
+}
+
+impl Limiter {
+    /// Whether there is room for what grows, and what is taken then.
+    fn grow(taken: usize, current: usize, desired: usize, most: usize) -> Option<usize> {
+        let taken = taken.checked_add(desired.checked_sub(current)?)?;
+        (taken <= most).then_some(taken)
+    }
 }
 
 impl ResourceLimiter for Limiter {
     fn memory_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let allowed = desired <= self.memory_max;
-        self.denied |= !allowed;
-        Ok(allowed)
+        let taken = Limiter::grow(self.memory, current, desired, self.memory_max);
+        self.denied |= taken.is_none();
+        self.memory = taken.unwrap_or(self.memory);
+        Ok(taken.is_some())
     }
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let allowed = desired <= TABLE_MAX;
-        self.denied |= !allowed;
-        Ok(allowed)
+        let taken = Limiter::grow(self.table, current, desired, self.bounds.table);
+        self.denied |= taken.is_none();
+        self.table = taken.unwrap_or(self.table);
+        Ok(taken.is_some())
     }
 
     fn instances(&self) -> usize {
-        64
+        self.bounds.parts
     }
 
     fn tables(&self) -> usize {
-        64
+        self.bounds.parts
     }
 
     fn memories(&self) -> usize {
-        1
+        self.bounds.memories
     }
 }
 

@@ -6,6 +6,13 @@ pub fn policy(judge: &str) -> Vec<u8> {
     encode(&wat::parse_str(text).expect("WebAssembly text"), "simple")
 }
 
+/// Like [`policy`], with imports.
+pub fn importing(imports: &str, judge: &str) -> Vec<u8> {
+    let text = module("", "i32.const 1024", judge);
+    let text = text.replacen("(memory (export", &format!("{imports}\n(memory (export"), 1);
+    encode(&wat::parse_str(text).expect("WebAssembly text"), "simple")
+}
+
 /// A component that lets every statement pass and whose connection hook is this text.
 /// `(call $is_bad)` says whether the application calls itself `bad`.
 pub fn connection_policy(hook: &str) -> Vec<u8> {

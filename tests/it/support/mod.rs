@@ -10,6 +10,7 @@ pub mod component;
 pub mod database;
 pub mod differential;
 pub mod gate;
+pub mod languages;
 pub mod postgres;
 pub mod programs;
 pub mod proxy;

@@ -1,5 +1,5 @@
-//! The example policies that are not written in Rust: built as their READMEs
-//! say, and judged in a gate.
+//! The example policy in WebAssembly text: built as its README says, and judged
+//! in a gate. Those with an interpreter are in `interpreted`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,17 +8,17 @@ use super::author::text;
 use crate::support::database::fresh_database;
 use crate::support::gate::Gate;
 
-fn example(name: &str) -> PathBuf {
+pub(super) fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("examples/policies")
         .join(name)
 }
 
-fn plugin(words: &[&str]) -> (bool, String) {
+pub(super) fn plugin(home: &Path, words: &[&str]) -> (bool, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_portcullis"))
         .arg("plugin")
         .args(words)
-        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
+        .env("XDG_CACHE_HOME", home)
         .output()
         .expect("it starts");
     let said = text(&output.stdout) + &text(&output.stderr);
@@ -27,12 +27,26 @@ fn plugin(words: &[&str]) -> (bool, String) {
 
 /// Packages it, which runs its golden cases, and prints what a verdict costs.
 fn packaged(module: &Path, manifest: &Path, out: &Path) -> Result<(), String> {
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    packaged_in(home, module, manifest, out)
+}
+
+/// The same, with compiled code below `home`.
+pub(super) fn packaged_in(
+    home: &Path,
+    module: &Path,
+    manifest: &Path,
+    out: &Path,
+) -> Result<(), String> {
     let [module, manifest, out] = [module, manifest, out].map(|path| path.to_str().expect("UTF-8"));
-    let (good, said) = plugin(&["package", module, "--manifest", manifest, "--out", out]);
+    let (good, said) = plugin(
+        home,
+        &["package", module, "--manifest", manifest, "--out", out],
+    );
     if !good {
         return Err(said);
     }
-    let (good, cost) = plugin(&["bench", out]);
+    let (good, cost) = plugin(home, &["bench", out]);
     assert!(good, "{cost}");
     println!("{cost}");
     Ok(())

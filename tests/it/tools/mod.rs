@@ -4,6 +4,7 @@
 mod author;
 mod bindings;
 mod commands;
+mod interpreted;
 mod languages;
 mod replay;
 mod tutorial;
