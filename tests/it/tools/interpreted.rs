@@ -166,7 +166,7 @@ fn curious() -> Option<Gate> {
     assert!(good, "{said}");
     let rules = format!(
         "[[policy]]\nname = \"curious\"\nplugin = {module:?}\nruntime = \"interpreted\"\n\
-         users = [\"mallory\"]\nbudget = \"500ms\"\n"
+         users = [\"mallory\"]\nbudget = \"1s\"\n"
     );
     let head = format!("workers = 1\n{}", head(&["app", "mallory"]));
     Some(Gate::start_with(&head, &rules))
@@ -233,7 +233,8 @@ fn stalls_nobody(gate: &Gate) {
         worst = worst.max(begun.elapsed());
     }
     println!("the slowest answer to somebody else: {worst:?}");
-    assert!(worst < Duration::from_millis(400), "{worst:?}");
+    // One that ran on the worker would hold it for a second.
+    assert!(worst < Duration::from_millis(800), "{worst:?}");
     for thread in looping {
         assert_eq!(thread.join().expect("it ends"), "curious/fault");
     }
